@@ -1,0 +1,1 @@
+"""HintQ: the endpoint that takes shoppers' events and answers with search hints."""

@@ -1,0 +1,77 @@
+"""`create_app`: the service. Run it with `aigq serve`, or `uvicorn --factory service.app:create_app`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypedDict
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import TypeAdapter
+from starlette.middleware.cors import CORSMiddleware
+
+from service import problems
+from service.contracts.events import Event
+from service.contracts.hints import InlineHintsRequest
+from service.contracts.settings import Settings, load_settings
+from service.endpoints import events, hints, ops, page, shoppers
+from service.gate import Gate
+from service.state import State, open_state
+
+VERSION = "0.1.0"
+
+
+class Lifespan(TypedDict):
+    """What a request finds in `request.state`, besides its own id."""
+
+    app_state: State
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the app; settings default to `load_settings()`.
+
+    Raises:
+        ConfigError: settings are wrong.
+    """
+    settings = settings or load_settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Lifespan]:
+        del app
+        async with open_state(settings) as state:
+            yield {"app_state": state}
+
+    app = FastAPI(
+        title="AIGQ HintQ",
+        version=VERSION,
+        summary="Search hints for shoppers who have not typed anything yet.",
+        lifespan=lifespan,
+    )
+    for module in (hints, events, shoppers, ops, page):
+        app.include_router(module.router)
+    problems.install(app)
+    if settings.service.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.service.cors_origins),
+            allow_methods=["GET", "POST", "PUT"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "server-timing"],
+        )
+    app.add_middleware(
+        Gate, max_concurrency=settings.service.max_concurrency, max_body_bytes=settings.service.max_body_bytes
+    )
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # documented way to extend the schema
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Return the schema with the models of bodies that routes read themselves."""
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        components = schema.setdefault("components", {}).setdefault("schemas", {})
+        for name, adapter in (("Event", TypeAdapter(Event)), ("InlineHintsRequest", TypeAdapter(InlineHintsRequest))):
+            model = adapter.json_schema(ref_template="#/components/schemas/{model}")
+            components.update(model.pop("$defs", {}))
+            components[name] = model
+        app.openapi_schema = schema
+    return app.openapi_schema

@@ -1,0 +1,137 @@
+"""Values in Redis: JSON arrays that begin with a schema version and an owner.
+
+A reader that meets another version or another owner treats the value as a miss (`CorruptValue`): a client bug that
+shifts replies by one must never show one shopper another's hints.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from service.contracts.errors import CorruptValue
+
+VERSION: Final = 1
+_OWNER_CHARS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredQuery:
+    """A query and its written-time score in [0, 1]."""
+
+    query: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueryList:
+    """A generated list: `seq` of the behaviour it saw (0 for x2q), when (epoch ms), by which model."""
+
+    seq: int
+    generated_ms: int
+    model: str
+    queries: tuple[ScoredQuery, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviourEntry:
+    """One recent action of a shopper: `ref` is the query of a search or hint click, else the item id."""
+
+    type: str
+    ts: float
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a shopper's profile says; without consent the fields are empty."""
+
+    consent: bool
+    fields: Mapping[str, str]
+
+
+def _owner(owner: str) -> str:
+    return owner[:_OWNER_CHARS] if not owner.startswith(("item:", "category:", "query:")) else owner
+
+
+def _open(raw: bytes, owner: str, length: int) -> list[Any]:
+    """Return the array after its version and owner."""
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise CorruptValue("json") from None
+    if not isinstance(value, list) or not value:
+        raise CorruptValue("shape")
+    if value[0] != VERSION:
+        raise CorruptValue("version")
+    if len(value) != length + 2:
+        raise CorruptValue("shape")
+    if value[1] != _owner(owner):
+        raise CorruptValue("owner")
+    return value[2:]
+
+
+def encode_list(owner: str, value: QueryList) -> bytes:
+    """Return the bytes of a u2q value (`owner` = sid) or an x2q value (`owner` = trigger)."""
+    queries = [[q.query, round(q.score, 4)] for q in value.queries]
+    return orjson.dumps([VERSION, _owner(owner), value.seq, value.generated_ms, value.model, queries])
+
+
+def decode_list(owner: str, raw: bytes) -> QueryList:
+    """Return the list that `encode_list` wrote for the same owner.
+
+    Raises:
+        CorruptValue: broken, another version, or another owner's.
+    """
+    seq, generated_ms, model, pairs = _open(raw, owner, 4)
+    try:
+        queries = tuple(ScoredQuery(_text(query), float(score)) for query, score in pairs)
+        return QueryList(int(seq), int(generated_ms), _text(model), queries)
+    except (TypeError, ValueError):
+        raise CorruptValue("shape") from None
+
+
+def encode_behaviour(sid: str, entry: BehaviourEntry) -> bytes:
+    """Return the bytes of one entry of the behaviour list."""
+    return orjson.dumps([VERSION, _owner(sid), entry.type, round(entry.ts, 3), entry.ref])
+
+
+def decode_behaviour(sid: str, raws: Sequence[bytes]) -> tuple[list[BehaviourEntry], list[str]]:
+    """Return the readable entries, in the order given, and the reason for each that was not."""
+    entries: list[BehaviourEntry] = []
+    reasons: list[str] = []
+    for raw in raws:
+        try:
+            kind, ts, ref = _open(raw, sid, 3)
+            entries.append(BehaviourEntry(_text(kind), float(ts), _text(ref)))
+        except CorruptValue as error:
+            reasons.append(error.reason)
+        except (TypeError, ValueError):
+            reasons.append("shape")
+    return entries, reasons
+
+
+def encode_profile(sid: str, profile: Profile) -> bytes:
+    """Return the bytes of a profile."""
+    return orjson.dumps([VERSION, _owner(sid), profile.consent, dict(profile.fields)])
+
+
+def decode_profile(sid: str, raw: bytes) -> Profile:
+    """Return the profile that `encode_profile` wrote for the same shopper.
+
+    Raises:
+        CorruptValue: broken, another version, or another owner's.
+    """
+    consent, fields = _open(raw, sid, 2)
+    if not isinstance(consent, bool) or not isinstance(fields, dict):
+        raise CorruptValue("shape")
+    if not all(isinstance(value, str) for value in fields.values()):
+        raise CorruptValue("shape")
+    return Profile(consent, fields)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value

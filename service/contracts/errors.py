@@ -1,0 +1,53 @@
+"""The error tree. Catch the narrowest class that you can handle.
+
+AigqError
+├── ConfigError          a settings file, key or environment variable is wrong
+├── ArtefactError        a file or directory that we published or were given is missing, cut short or of another version
+├── StoreError           Redis
+│   ├── StoreUnavailable  no answer in time, or no connection
+│   └── CorruptValue      a value that is not ours to use: broken, another version, another owner
+└── GeneratorError       the vLLM server
+    ├── GeneratorUnavailable  no answer in time, no connection, or a 5xx
+    └── WrongModel            it answers, but not with the model that we expect
+"""
+
+
+class AigqError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class ConfigError(AigqError):
+    """Settings are wrong; the message names the file, the key and what is allowed, never a secret's value."""
+
+
+class ArtefactError(AigqError):
+    """An artefact or dataset cannot be used; the message names the path and the fix."""
+
+
+class StoreError(AigqError):
+    """Base of what can go wrong with Redis."""
+
+
+class StoreUnavailable(StoreError):
+    """Redis did not answer in time."""
+
+
+class CorruptValue(StoreError):
+    """A stored value is broken, of another schema version, or another shopper's: treat it as a miss and count it."""
+
+    def __init__(self, reason: str) -> None:
+        """`reason` is one of `json`, `shape`, `version`, `owner`: a bounded metric label."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+class GeneratorError(AigqError):
+    """Base of what can go wrong with the vLLM server."""
+
+
+class GeneratorUnavailable(GeneratorError):
+    """The vLLM server did not answer, or answered that it cannot."""
+
+
+class WrongModel(GeneratorError):
+    """The vLLM server does not serve the model that the settings name."""

@@ -1,0 +1,69 @@
+"""What the hints endpoint is asked and what it answers (DESIGN section 3)."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.contracts.events import Action, Query, UserId
+
+Source = Literal["u2q", "x2q", "popular"]
+MAX_HINTS = 50
+DEFAULT_HINTS = 10
+
+ProfileFields = Annotated[
+    dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")], Query],
+    Field(max_length=20, description="flat string fields, for example segment, budget, region"),
+]
+
+
+class Hint(BaseModel):
+    """One suggested query."""
+
+    query: str
+    source: Source
+    score: float = Field(description="comparable within one answer only")
+    trigger: str | None = Field(None, description="why: the item, category or query that led here")
+
+
+class HintsResponse(BaseModel):
+    """The answer; `hints` may be shorter than asked for, never padded."""
+
+    request_id: str = Field(description="echo it in hint_exposure and hint_click events")
+    hints: list[Hint]
+    experiment: str = Field(description="arm that served this answer")
+    degraded: list[str] = Field(description="sources that missed the deadline or are down")
+    age_s: float | None = Field(description="age of the shopper's generated list; null if none was used")
+
+
+class InlineHintsRequest(BaseModel):
+    """Hints for someone whose behaviour the front end keeps itself; nothing of it is stored."""
+
+    model_config = ConfigDict(extra="forbid")
+    user_id: UserId | None = None
+    actions: list[Action] = Field(default_factory=list, max_length=50)
+    profile: ProfileFields = Field(default_factory=dict)
+    k: int = Field(DEFAULT_HINTS, ge=1, le=MAX_HINTS)
+    budget_ms: int | None = Field(None, ge=1, le=1000)
+    exclude: list[Query] = Field(default_factory=list, max_length=100)
+
+
+class ProfileUpdate(BaseModel):
+    """A shopper's profile. Without consent, nothing of the shopper is kept or used."""
+
+    model_config = ConfigDict(extra="forbid")
+    fields: ProfileFields = Field(default_factory=dict)
+    consent: bool = True
+
+
+class RejectedEvent(BaseModel):
+    """An event of a batch that was not taken."""
+
+    index: int
+    errors: list[str]
+
+
+class EventsAccepted(BaseModel):
+    """The good events are stored; the bad ones are named."""
+
+    accepted: int
+    rejected: list[RejectedEvent]

@@ -1,0 +1,111 @@
+"""Every Redis key is built here, with its TTL or the reason why it has none.
+
+The hash tag is the partition (`{p017}`), so that what one event touches shares one cluster slot
+(https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags).
+A shopper appears in keys only as `sid`, a hash of the user id: keys have a fixed length and carry no personal data.
+"""
+
+import base64
+import hashlib
+from dataclasses import dataclass
+
+from service.contracts.text import normalise
+
+_SID_BYTES = 16
+_MAX_TRIGGER_BYTES = 80
+
+Trigger = str
+"""What x2q is keyed by: `item:<id>`, `category:<path>` or `query:<normalised query>`."""
+
+
+def shopper_sid(user_id: str) -> str:
+    """Return the 22-character key of a shopper: BLAKE2b of the user id, base64url."""
+    digest = hashlib.blake2b(user_id.encode("utf-8"), digest_size=_SID_BYTES).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+
+
+def item_trigger(item_id: str) -> Trigger:
+    """Return the trigger of an item."""
+    return f"item:{item_id}"
+
+
+def category_trigger(category: str) -> Trigger:
+    """Return the trigger of a category path."""
+    return f"category:{category}"
+
+
+def query_trigger(query: str) -> Trigger:
+    """Return the trigger of a query, equal for equal queries."""
+    return f"query:{normalise(query)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Builds keys for one namespace and partition count."""
+
+    namespace: str
+    partitions: int
+
+    def partition(self, sid: str) -> int:
+        """Return the partition of a shopper, 0 <= p < P."""
+        return int.from_bytes(base64.urlsafe_b64decode(sid[:8] + "=" * (-len(sid[:8]) % 4)), "big") % self.partitions
+
+    def _shard(self, partition: int) -> str:
+        return f"{self.namespace}:{{p{partition:03d}}}"
+
+    # One shopper. All expire `behaviour.ttl_s` after the last event, u2q after `direct.u2q_ttl_s`.
+
+    def behaviour(self, sid: str) -> str:
+        """List of behaviour entries, newest first."""
+        return f"{self._shard(self.partition(sid))}:b:{sid}"
+
+    def state(self, sid: str) -> str:
+        """Hash: `seq`, `u2q_seq`, `deadline` (ms), `consent`."""
+        return f"{self._shard(self.partition(sid))}:s:{sid}"
+
+    def profile(self, sid: str) -> str:
+        """String: the encoded profile."""
+        return f"{self._shard(self.partition(sid))}:pr:{sid}"
+
+    def u2q(self, sid: str) -> str:
+        """String: the encoded list that Direct wrote."""
+        return f"{self._shard(self.partition(sid))}:u2q:{sid}"
+
+    # One partition. No TTL: they are queues, emptied by workers; losing one would lose refreshes or events.
+
+    def due(self, partition: int) -> str:
+        """Sorted set: sid -> due time (ms); while leased, the lease's expiry."""
+        return f"{self._shard(partition)}:due"
+
+    def leases(self, partition: int) -> str:
+        """Hash: sid -> token of the worker's claim."""
+        return f"{self._shard(partition)}:leases"
+
+    def events(self, partition: int) -> str:
+        """Stream of log lines, capped by `redis.stream_maxlen`."""
+        return f"{self._shard(partition)}:events"
+
+    # Shared. The pointer and P have no TTL: they are configuration.
+
+    def partition_count(self) -> str:
+        """String: P, written once, checked by every process at start."""
+        return f"{self.namespace}:partitions"
+
+    def x2q_pointer(self) -> str:
+        """String: the current x2q version."""
+        return f"{self.namespace}:x2q"
+
+    def x2q_info(self, version: str) -> str:
+        """String: what a version holds (JSON), same life as its lists."""
+        return f"{self.namespace}:x2q:{version}"
+
+    def x2q(self, version: str, trigger: Trigger) -> str:
+        """String: the encoded list of a trigger; no TTL while current, `think.keep_previous_s` once replaced."""
+        if len(trigger.encode()) > _MAX_TRIGGER_BYTES:
+            kind = trigger.split(":", 1)[0]
+            trigger = f"{kind}#{hashlib.blake2b(trigger.encode(), digest_size=_SID_BYTES).hexdigest()}"
+        return f"{self.namespace}:x2q:{version}:{trigger}"
+
+    def x2q_pattern(self) -> str:
+        """SCAN pattern of all versions' keys."""
+        return f"{self.namespace}:x2q:*"

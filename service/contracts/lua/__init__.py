@@ -1,0 +1,18 @@
+"""The Lua scripts: every atomic step in Redis.
+
+Sent whole with EVAL, which Redis caches by content: so a restarted server needs no reload, and a pipeline needs no
+extra round trip to check for loaded scripts.
+"""
+
+from importlib.resources import files
+
+
+def _read(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+RECORD = _read("record.lua")
+CLAIM = _read("claim.lua")
+COMPLETE = _read("complete.lua")
+RELEASE = _read("release.lua")
+FLIP = _read("flip.lua")

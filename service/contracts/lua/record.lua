@@ -1,0 +1,54 @@
+-- Records what was learned about a shopper: events, a profile, or both, in one atomic step.
+-- KEYS 1 behaviour, 2 state, 3 due, 4 leases, 5 events, 6 profile, 7 u2q
+-- ARGV 1 sid, 2 delay_ms, 3 max_wait_ms, 4 urgent_delay_ms, 5 urgent ('1', '0' or 'first': if the shopper is new),
+--      6 max_events, 7 ttl_s, 8 stream_maxlen, 9 profile ('' = unchanged), 10 consent ('' = unchanged, '1', '0'),
+--      11 n, then n behaviour entries, then the log lines
+-- Returns the shopper's seq; 0 if nothing about the shopper changed.
+local sid, delay, max_wait, urgent_delay = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local ttl, n = tonumber(ARGV[7]), tonumber(ARGV[11])
+
+for i = 12 + n, #ARGV do
+  redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[8], '*', 'e', ARGV[i])
+end
+
+if ARGV[10] ~= '' then
+  redis.call('HSET', KEYS[2], 'consent', ARGV[10])
+end
+if ARGV[9] ~= '' then
+  redis.call('SET', KEYS[6], ARGV[9], 'EX', ttl)
+end
+if redis.call('HGET', KEYS[2], 'consent') == '0' then
+  -- No personalisation: what was known goes, and nothing new is kept.
+  redis.call('DEL', KEYS[1], KEYS[7])
+  redis.call('ZREM', KEYS[3], sid)
+  redis.call('HDEL', KEYS[4], sid)
+  redis.call('EXPIRE', KEYS[2], ttl)
+  return 0
+end
+if n == 0 and ARGV[9] == '' then
+  return 0
+end
+
+if n > 0 then
+  for i = 12, 11 + n do
+    redis.call('LPUSH', KEYS[1], ARGV[i])
+  end
+  redis.call('LTRIM', KEYS[1], 0, tonumber(ARGV[6]) - 1)
+  redis.call('EXPIRE', KEYS[1], ttl)
+  redis.call('EXPIRE', KEYS[6], ttl)
+end
+local seq = redis.call('HINCRBY', KEYS[2], 'seq', math.max(n, 1))
+redis.call('EXPIRE', KEYS[2], ttl)
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local deadline = tonumber(redis.call('HGET', KEYS[2], 'deadline')) or (now + max_wait)
+if ARGV[5] == '1' or (ARGV[5] == 'first' and seq == n) then
+  deadline = math.min(deadline, now + urgent_delay)
+end
+redis.call('HSET', KEYS[2], 'deadline', deadline)
+-- While leased, the score is the lease's expiry; completing sees that seq moved and keeps the shopper due.
+if redis.call('HEXISTS', KEYS[4], sid) == 0 then
+  redis.call('ZADD', KEYS[3], math.min(now + delay, deadline), sid)
+end
+return seq

@@ -1,0 +1,57 @@
+"""The one place where a Redis client is made.
+
+redis-py's defaults suit batch work, not serving: seconds of timeout and many retries. Here: millisecond timeouts, no
+retries, a bounded blocking pool. https://redis.readthedocs.io/en/stable/connections.html
+"""
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.maint_notifications import MaintNotificationsConfig
+
+from service.contracts.errors import ConfigError, StoreUnavailable
+from service.contracts.keys import Keys
+from service.contracts.settings import RedisSettings
+
+
+def make_redis(settings: RedisSettings, timeout_ms: int) -> Redis:
+    """Return a client whose every socket operation takes at most `timeout_ms`; it connects on first use.
+
+    Raises:
+        ConfigError: the URL is malformed (its value is not repeated: it may hold a password).
+    """
+    try:
+        pool = BlockingConnectionPool.from_url(
+            settings.url.get_secret_value(),
+            max_connections=settings.max_connections,
+            timeout=timeout_ms / 1000,
+            socket_timeout=timeout_ms / 1000,
+            socket_connect_timeout=settings.connect_timeout_ms / 1000,
+            retry=Retry(NoBackoff(), 0),
+            protocol=3,
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),
+        )
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"redis.url is not a redis://, rediss:// or unix:// URL ({type(error).__name__})") from None
+    return Redis(connection_pool=pool)
+
+
+async def check_partitions(redis: Redis, keys: Keys) -> None:
+    """Write P on first use; afterwards insist on it, since another P would look for shoppers in the wrong place.
+
+    Raises:
+        ConfigError: Redis holds another P.
+        StoreUnavailable: Redis did not answer.
+    """
+    name = keys.partition_count()
+    try:
+        await redis.set(name, keys.partitions, nx=True)
+        stored = int(await redis.get(name) or keys.partitions)
+    except (RedisError, OSError) as error:
+        raise StoreUnavailable(f"Redis does not answer: {error}") from error
+    if stored != keys.partitions:
+        raise ConfigError(
+            f"redis.partitions is {keys.partitions}, but this Redis was filled with {stored} (key {name}): "
+            f"set redis.partitions = {stored}, or use another redis.namespace"
+        )

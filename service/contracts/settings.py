@@ -1,0 +1,174 @@
+"""Settings of every process: one TOML file, overridden by `AIGQ_<SECTION>_<KEY>` environment variables.
+
+`AIGQ_CONFIG` names the file (default: none, the defaults below). Unknown keys are refused in both.
+https://docs.pydantic.dev/latest/concepts/pydantic_settings/
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from service.contracts.errors import ConfigError
+
+ENV_PREFIX = "AIGQ_"
+CONFIG_VARIABLE = "AIGQ_CONFIG"
+
+Milliseconds = Annotated[int, Field(ge=1, le=600_000)]
+Seconds = Annotated[float, Field(gt=0, le=366 * 86400)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RedisSettings(_Section):
+    """The Redis (>= 7.0) or Valkey (>= 8) server."""
+
+    url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="redis://, rediss:// or unix:// URL")
+    namespace: str = Field("aigq", pattern=r"^[a-z0-9_-]{1,32}$", description="prefix of every key")
+    partitions: int = Field(256, ge=1, le=16384, description="P; stored in Redis and checked, never change it live")
+    read_timeout_ms: Milliseconds = Field(30, description="socket timeout on the hints path")
+    write_timeout_ms: Milliseconds = Field(2000, description="socket timeout for events and workers")
+    connect_timeout_ms: Milliseconds = Field(100, description="TCP and TLS connect")
+    max_connections: int = Field(32, ge=1, le=4096, description="pool size of each client")
+    stream_maxlen: int = Field(1_000_000, ge=1000, description="events kept a partition until a sink drains them")
+
+
+class BehaviourSettings(_Section):
+    """What is kept of a shopper."""
+
+    max_events: int = Field(50, ge=1, le=1000, description="recent events kept")
+    ttl_s: Seconds = Field(30 * 86400, description="forgotten after so long without an event")
+    max_age_s: Seconds = Field(30 * 86400, description="events older than this are refused")
+    max_future_s: Seconds = Field(300, description="clock skew allowed to front ends")
+
+
+class QueueSettings(_Section):
+    """The due queue: when a shopper's refresh is due, and how long a worker may hold it."""
+
+    delay_s: float = Field(0.5, ge=0, le=3600, description="quiet time after an event before a refresh")
+    max_wait_s: float = Field(3.0, ge=0, le=3600, description="a refresh waits no longer than this, however busy")
+    priority_delay_s: float = Field(0.0, ge=0, le=3600, description="delay after a purchase or a first event")
+    lease_s: float = Field(30.0, gt=0, le=3600, description="a silent worker loses its shoppers after so long")
+    retry_s: float = Field(2.0, gt=0, le=3600, description="a returned shopper is due again after so long")
+
+
+class VllmSettings(_Section):
+    """The vLLM server (or any OpenAI-compatible completions server)."""
+
+    url: str = Field("http://127.0.0.1:8100", pattern=r"^https?://", description="without /v1")
+    model: str = Field("aigq-mini", min_length=1, description="name under which the model is served")
+    api_key: SecretStr | None = None
+    timeout_s: Seconds = 60.0
+    max_tokens: int = Field(96, ge=8, le=4096, description="token cap of one list")
+    temperature: float = Field(0.0, ge=0, le=2)
+
+
+class DirectSettings(_Section):
+    """The nearline worker (AIGQ-Direct)."""
+
+    batch_size: int = Field(32, ge=1, le=1024, description="prompts a request")
+    poll_s: float = Field(0.1, gt=0, le=60, description="pause when nobody is due")
+    u2q_ttl_s: Seconds = Field(7 * 86400, description="life of a list in Redis")
+    metrics_port: int = Field(0, ge=0, le=65535, description="Prometheus port; 0 = off")
+
+
+class ThinkSettings(_Section):
+    """The offline job that fills x2q."""
+
+    batch_size: int = Field(64, ge=1, le=4096)
+    max_items: int = Field(2000, ge=0, le=100_000_000, description="item triggers: the most clicked ones")
+    min_coverage: float = Field(0.9, ge=0, le=1, description="share of triggers that must get hints to publish")
+    keep_previous_s: Seconds = Field(6 * 3600, ge=3600, description="life of the replaced version, for rollback")
+
+
+class ServiceSettings(_Section):
+    """The HTTP service."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    artefacts: Path = Field(Path("var/artefacts"), description="directory that `aigq artefacts build` wrote")
+    budget_ms: int = Field(50, ge=1, le=1000, description="deadline of a hints request; callers may lower it")
+    max_body_bytes: int = Field(1_000_000, ge=1000)
+    max_concurrency: int = Field(256, ge=1, description="requests in flight; more get 503 + Retry-After")
+    cors_origins: tuple[str, ...] = ()
+    breaker_failures: int = Field(5, ge=1, description="consecutive failures that open a breaker")
+    breaker_reset_s: Seconds = Field(1.0, description="pause before one probe is let through")
+
+
+class Settings(BaseSettings):
+    """All settings. Use `load_settings`, which turns every mistake into a `ConfigError`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="_", env_nested_max_split=1, extra="forbid", frozen=True
+    )
+    redis: RedisSettings = RedisSettings()
+    behaviour: BehaviourSettings = BehaviourSettings()
+    queue: QueueSettings = QueueSettings()
+    vllm: VllmSettings = VllmSettings()
+    direct: DirectSettings = DirectSettings()
+    think: ThinkSettings = ThinkSettings()
+    service: ServiceSettings = ServiceSettings()
+
+    reserved: ClassVar[frozenset[str]] = frozenset({CONFIG_VARIABLE})
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the environment before the file, whose content arrives as init arguments."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Return the settings of `path` (default: the file named by `AIGQ_CONFIG`, if set) under the environment.
+
+    Raises:
+        ConfigError: naming the file or variable, the key, the type of the value and what is allowed.
+    """
+    if path is None and (named := os.environ.get(CONFIG_VARIABLE)):
+        path = Path(named)
+    data = _read_toml(path) if path else {}
+    _refuse_unknown_variables()
+    try:
+        return Settings(**data)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, path)) from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); set {CONFIG_VARIABLE} to a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from None
+
+
+def _refuse_unknown_variables() -> None:
+    sections = tuple(f"{ENV_PREFIX}{name.upper()}_" for name in Settings.model_fields)
+    for name in os.environ:
+        if name.startswith(ENV_PREFIX) and name not in Settings.reserved and not name.startswith(sections):
+            known = ", ".join(sorted(section + "*" for section in sections))
+            raise ConfigError(f"environment variable {name} is unknown; known are {CONFIG_VARIABLE}, {known}")
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    lines = []
+    for problem in error.errors(include_url=False, include_context=False):
+        key = ".".join(str(part) for part in problem["loc"])
+        variable = ENV_PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
+        origin = f"environment variable {variable}" if variable in os.environ else str(path or "settings")
+        given = type(problem["input"]).__name__
+        lines.append(f"{origin}: {key}: {problem['msg']} (got a value of type {given})")
+    return "\n".join(lines)

@@ -1,0 +1,62 @@
+"""Text rules shared by every process: what a query is allowed to contain and when two queries are the same.
+
+Shoppers' text and model output are untrusted alike, so both pass through `clean`.
+Unicode categories: https://www.unicode.org/reports/tr44/#General_Category_Values.
+"""
+
+import re
+import unicodedata
+
+MAX_QUERY_CHARS = 200
+MAX_ID_CHARS = 128
+
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+_SPACE = re.compile(r"\s+")
+_WORD = re.compile(r"\w+")
+_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]")
+_MIN_STEM = 4
+
+
+def clean(text: str) -> str:
+    """Return `text` in NFKC, without control, bidi, surrogate or unassigned characters, whitespace folded.
+
+    Idempotent. A query that is empty after this had nothing to show.
+    """
+    if text.isascii() and text.isprintable():
+        return _SPACE.sub(" ", text).strip()
+    # Whitespace controls (tab, newline) become spaces before control characters go, so words do not fuse.
+    spaced = _SPACE.sub(" ", text)
+    safe = "".join(c for c in spaced if unicodedata.category(c) not in _UNSAFE_CATEGORIES)
+    folded = unicodedata.normalize("NFKC", safe)
+    kept = "".join(c for c in folded if unicodedata.category(c) not in _UNSAFE_CATEGORIES)
+    return _SPACE.sub(" ", kept).strip()
+
+
+def normalise(text: str) -> str:
+    """Return the identity of a query: two queries with equal `normalise` are the same query."""
+    # Casefolding can leave NFKC (for example U+0345), so clean once more to stay idempotent.
+    return clean(clean(text).casefold())
+
+
+def has_cjk(text: str) -> bool:
+    """Whether `text` holds Chinese, Japanese or Korean characters."""
+    return _CJK.search(text) is not None
+
+
+def _stem(word: str) -> str:
+    """Strip the plural of an English word; crude on purpose, used only to find near-duplicates."""
+    if len(word) > _MIN_STEM and word.endswith("ies"):
+        return word[:-3] + "y"
+    if len(word) > _MIN_STEM and word.endswith(("ches", "shes", "sses", "xes")):
+        return word[:-2]
+    if len(word) >= _MIN_STEM and word.endswith("s") and not word.endswith("ss"):
+        return word[:-1]
+    return word
+
+
+def near_key(text: str) -> str:
+    """Return a key that near-duplicates share: word order, plural and punctuation are ignored; CJK by character."""
+    norm = normalise(text)
+    if has_cjk(norm):
+        return "".join(sorted(c for c in norm if c.isalnum()))
+    return " ".join(sorted(_stem(word) for word in _WORD.findall(norm)))

@@ -1,0 +1,119 @@
+"""`/v1/hints`: the searches that a shopper is about to want."""
+
+import time
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import ValidationError
+
+from service import hintq
+from service.contracts.codecs import BehaviourEntry
+from service.contracts.events import Query as QueryText
+from service.contracts.events import UserId
+from service.contracts.hints import DEFAULT_HINTS, MAX_HINTS, HintsResponse, InlineHintsRequest
+from service.contracts.settings import ServiceSettings
+from service.endpoints import StateDep, problem_responses, read_json
+from service.hintq import HintsQuery
+from service.problems import Problem, validation_errors
+
+router = APIRouter(tags=["hints"])
+
+_HEADERS = {"Cache-Control": "private, no-store"}
+_ENVOY_TIMEOUT = "x-envoy-expected-rq-timeout-ms"
+_ANSWER_EXAMPLE = {
+    "request_id": "0f8c2a5be1d94c7f8a30d2f8c1b7e6a5",
+    "hints": [
+        {"query": "sleeping bag", "source": "x2q", "score": 1.2, "trigger": "item:outd-tents-0001"},
+        {"query": "camping stove", "source": "u2q", "score": 1.0, "trigger": None},
+    ],
+    "experiment": "default",
+    "degraded": [],
+    "age_s": 12.4,
+}
+_OK: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"example": _ANSWER_EXAMPLE}}}}
+_INLINE_EXAMPLE = {
+    "actions": [{"type": "click", "item_id": "outd-tents-0001"}, {"type": "search", "query": "tent"}],
+    "profile": {"segment": "outdoor fan"},
+    "k": 6,
+}
+
+
+@router.get(
+    "/v1/hints",
+    response_model=HintsResponse,
+    responses={**_OK, **problem_responses(422, 503)},
+    summary="Hints for a known shopper",
+)
+async def get_hints(
+    request: Request,
+    state: StateDep,
+    user_id: Annotated[UserId, Query(examples=["u42"])],
+    k: Annotated[int, Query(ge=1, le=MAX_HINTS)] = DEFAULT_HINTS,
+    budget_ms: Annotated[int | None, Query(ge=1, description="lowers the deadline, never raises it")] = None,
+    exclude: Annotated[list[QueryText] | None, Query(max_length=100, description="queries not to suggest")] = None,
+) -> Response:
+    """Answer from what is known of the shopper; always 200 with hints, whatever is down behind this service."""
+    query = HintsQuery(
+        request.state.request_id, user_id, k, _budget(request, state.settings.service, budget_ms), exclude or ()
+    )
+    return await _respond(request, state, query)
+
+
+@router.post(
+    "/v1/hints",
+    response_model=HintsResponse,
+    responses={**_OK, **problem_responses(400, 413, 422, 503)},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/InlineHintsRequest"},
+                    "example": _INLINE_EXAMPLE,
+                }
+            },
+        }
+    },
+    summary="Hints for behaviour sent inline (anonymous shoppers); nothing of it is stored",
+)
+async def post_hints(request: Request, state: StateDep) -> Response:
+    """Answer from the behaviour and profile in the body, newest first or with times, and the shopper's own if named."""
+    content = await read_json(request)
+    try:
+        asked = InlineHintsRequest.model_validate(content)
+    except ValidationError as error:
+        detail = "The request is not valid."
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, validation_errors(error)) from None
+    entries = [entry for action in asked.actions if (entry := action.behaviour()) is not None]
+    budget_ms = _budget(request, state.settings.service, asked.budget_ms)
+    query = HintsQuery(
+        request.state.request_id,
+        asked.user_id,
+        asked.k,
+        budget_ms,
+        asked.exclude,
+        _newest_first(entries),
+        asked.profile,
+    )
+    return await _respond(request, state, query)
+
+
+async def _respond(request: Request, state: StateDep, query: HintsQuery) -> Response:
+    answer = await hintq.answer(state, query)
+    request.state.server_timing = answer.timing
+    return Response(answer.body, headers=_HEADERS, media_type="application/json")
+
+
+def _newest_first(entries: list[BehaviourEntry]) -> list[BehaviourEntry]:
+    now = time.time()
+    return sorted((BehaviourEntry(e.type, min(e.ts, now), e.ref) for e in entries), key=lambda e: -e.ts)
+
+
+def _budget(request: Request, settings: ServiceSettings, asked_ms: int | None) -> float:
+    """Return the deadline: what the caller or its proxy allows, at most the service's own."""
+    budget = settings.budget_ms if asked_ms is None else min(asked_ms, settings.budget_ms)
+    proxy = request.headers.get(_ENVOY_TIMEOUT, "")
+    if proxy.isdigit() and int(proxy) > 0:
+        budget = min(budget, int(proxy))
+    return float(budget)

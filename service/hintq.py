@@ -1,0 +1,154 @@
+"""HintQ: one request's way from shopper to hints, inside one deadline. Whatever is down, there is an answer."""
+
+import asyncio
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from service.contracts.codecs import BehaviourEntry
+from service.contracts.errors import StoreUnavailable
+from service.contracts.keys import shopper_sid
+from service.deadline import Deadline
+from service.metrics import DEGRADED, HINTS, STORE_ERRORS, U2Q_AGE
+from service.ranking.merge import Candidate, merge, recent_searches
+from service.recall import popular, u2q
+from service.recall.u2q import Shopper
+from service.recall.x2q import live_triggers
+from service.state import State
+
+EXPERIMENT = "default"
+POLICY = "merge-1"
+RECENT_EVENTS = 20
+POPULAR_LIMIT = 60
+# Kept back for merging and answering, so that recall ends before the budget does.
+_RESERVE_S = 0.003
+
+
+@dataclass(frozen=True, slots=True)
+class HintsQuery:
+    """What is asked: `user_id` is None for an anonymous shopper; `actions` came inline, newest first."""
+
+    request_id: str
+    user_id: str | None
+    k: int
+    budget_ms: float
+    exclude: Collection[str] = ()
+    actions: Sequence[BehaviourEntry] = ()
+    profile: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Answer:
+    """The response body and how long each stage took (`Server-Timing`)."""
+
+    body: bytes
+    timing: str
+
+
+async def answer(state: State, query: HintsQuery) -> Answer:
+    """Recall, merge and answer; log what was served."""
+    deadline = Deadline(query.budget_ms)
+    started = time.perf_counter()
+    degraded: list[str] = []
+    shopper = await _read_shopper(state, query, deadline, degraded)
+    read_at = time.perf_counter()
+    behaviour = [*query.actions, *shopper.behaviour]
+    profile = {**shopper.profile, **query.profile}
+
+    candidates = u2q.recall(shopper.u2q)
+    candidates += await _recall_x2q(state, behaviour, shopper, deadline, degraded)
+    recalled_at = time.perf_counter()
+    candidates += popular.recall(state.catalogue, profile, POPULAR_LIMIT)
+    exclude = [*query.exclude, *recent_searches([(entry.type, entry.ref) for entry in behaviour])]
+    hints = merge(candidates, query.k, exclude)
+
+    age_s = None
+    if shopper.u2q is not None:
+        age_s = round(max(0.0, time.time() - shopper.u2q.generated_ms / 1000), 3)
+        U2Q_AGE.observe(age_s)
+    for source in degraded:
+        DEGRADED.labels(source).inc()
+    for hint in hints:
+        HINTS.labels(hint.source).inc()
+    state.served.append(_served_line(query, hints))
+    body = orjson.dumps(
+        {
+            "request_id": query.request_id,
+            "hints": [_as_json(hint) for hint in hints],
+            "experiment": EXPERIMENT,
+            "degraded": degraded,
+            "age_s": age_s,
+        }
+    )
+    merged_at = time.perf_counter()
+    stages = (("shopper", started, read_at), ("x2q", read_at, recalled_at), ("merge", recalled_at, merged_at))
+    return Answer(body, "".join(f"{name};dur={(end - start) * 1000:.2f}, " for name, start, end in stages))
+
+
+async def _read_shopper(state: State, query: HintsQuery, deadline: Deadline, degraded: list[str]) -> Shopper:
+    if query.user_id is None:
+        return Shopper()
+    remaining = deadline.remaining_s() - _RESERVE_S
+    if remaining <= 0 or not state.breaker.allow():
+        degraded.append("u2q")
+        return Shopper()
+    try:
+        async with asyncio.timeout(remaining):
+            shopper = await u2q.read_shopper(state.read_redis, state.keys, shopper_sid(query.user_id), RECENT_EVENTS)
+    except (StoreUnavailable, TimeoutError):
+        state.breaker.failure()
+        STORE_ERRORS.labels("u2q").inc()
+        degraded.append("u2q")
+        return Shopper()
+    state.breaker.success()
+    return shopper
+
+
+async def _recall_x2q(
+    state: State, behaviour: Sequence[BehaviourEntry], shopper: Shopper, deadline: Deadline, degraded: list[str]
+) -> list[Candidate]:
+    version = state.x2q_version  # captured once: a flip never mixes versions within a request
+    triggers = live_triggers(behaviour, state.catalogue)
+    if not triggers:
+        return []
+    if version is None:
+        degraded.append("x2q")
+        return []
+    missing = state.x2q.missing(version, triggers)
+    remaining = deadline.remaining_s() - _RESERVE_S
+    if missing and (remaining <= 0 or not state.breaker.allow()):
+        degraded.append("x2q")
+    elif missing:
+        try:
+            async with asyncio.timeout(remaining):
+                await state.x2q.fetch(version, missing)
+            state.breaker.success()
+        except (StoreUnavailable, TimeoutError):
+            state.breaker.failure()
+            STORE_ERRORS.labels("x2q").inc()
+            degraded.append("x2q")
+    generated_s = shopper.u2q.generated_ms / 1000 if shopper.u2q else 0.0
+    return state.x2q.recall(version, triggers, generated_s)
+
+
+def _as_json(hint: Candidate) -> dict[str, Any]:
+    return {"query": hint.query, "source": hint.source, "score": round(hint.score, 4), "trigger": hint.trigger}
+
+
+def _served_line(query: HintsQuery, hints: Sequence[Candidate]) -> dict[str, Any]:
+    return {
+        "event_id": query.request_id,
+        "user_id": query.user_id or f"anonymous:{query.request_id}",
+        "ts": round(time.time(), 3),
+        "type": "hint_served",
+        "request_id": query.request_id,
+        "queries": [hint.query for hint in hints],
+        "sources": [hint.source for hint in hints],
+        "scores": [round(hint.score, 4) for hint in hints],
+        "propensity": [1.0] * len(hints),  # no exploration yet: each slot is certain
+        "arm": EXPERIMENT,
+        "policy": POLICY,
+    }

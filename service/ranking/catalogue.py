@@ -1,0 +1,136 @@
+"""The catalogue artefact: versioned, memory-mapped, read by service and workers, written by `aigq artefacts build`.
+
+Layout: `<root>/CURRENT` names a version; `<root>/<version>/` holds `manifest.json` (size and digest of each file),
+`items.mdb` (LMDB: item id -> JSON; shared by all processes through the page cache) and `popular.json`.
+A file that does not match its manifest is refused, so a half-copied artefact is never served (LMDB itself would crash
+on one with SIGBUS). https://lmdb.readthedocs.io/
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import lmdb
+import orjson
+
+from service.contracts.codecs import ScoredQuery
+from service.contracts.errors import ArtefactError
+
+SCHEMA: Final = 1
+CURRENT: Final = "CURRENT"
+MANIFEST: Final = "manifest.json"
+ITEMS: Final = "items.mdb"
+POPULAR: Final = "popular.json"
+SAMPLE: Final = "sample.json"
+EVERYONE: Final = ""
+"""The segment of the popular list that is for everyone."""
+
+_FIX: Final = "build it with: aigq artefacts build --data DIR --out ROOT"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One product; `category` is a path "A > B > C"."""
+
+    item_id: str
+    title: str
+    category: str
+    price: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """An open artefact. Popular queries are by segment; `EVERYONE` is always there."""
+
+    version: str
+    popular: Mapping[str, Sequence[ScoredQuery]]
+    sample: Mapping[str, Any]
+    _items: lmdb.Environment
+
+    @classmethod
+    def open(cls, root: Path) -> Self:
+        """Open the current version under `root`.
+
+        Raises:
+            ArtefactError: it is missing, cut short, altered, or of another schema.
+        """
+        version = current_version(root)
+        folder = root / version
+        manifest = _json(folder / MANIFEST)
+        if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+            raise ArtefactError(f"{folder / MANIFEST}: is not of schema {SCHEMA}; {_FIX}")
+        for name, expected in manifest["files"].items():
+            _verify(folder / name, expected["bytes"], expected["blake2b"])
+        popular = {
+            segment: tuple(ScoredQuery(query, score) for query, score in pairs)
+            for segment, pairs in _json(folder / POPULAR).items()
+        }
+        if not popular.get(EVERYONE):
+            raise ArtefactError(f"{folder / POPULAR}: has no queries for everyone; {_FIX}")
+        sample = _json(folder / SAMPLE) if SAMPLE in manifest["files"] else {}
+        items = lmdb.open(str(folder / ITEMS), subdir=False, readonly=True, lock=False, readahead=False)
+        return cls(version, popular, sample, items)
+
+    def item(self, item_id: str) -> Item | None:
+        """Return an item, or None if the catalogue does not have it (deleted, or never existed)."""
+        return self.items([item_id]).get(item_id)
+
+    def items(self, item_ids: Sequence[str]) -> dict[str, Item]:
+        """Return the items that exist, by id."""
+        found: dict[str, Item] = {}
+        with self._items.begin(buffers=True) as transaction:
+            for item_id in item_ids:
+                raw = transaction.get(item_id.encode("utf-8"))
+                if raw is not None:
+                    title, category, price = orjson.loads(raw)
+                    found[item_id] = Item(item_id, title, category, price)
+        return found
+
+    def close(self) -> None:
+        """Release the memory map."""
+        self._items.close()
+
+
+def encode_item(item: Item) -> bytes:
+    """Return the LMDB value of an item."""
+    return orjson.dumps([item.title, item.category, item.price])
+
+
+def digest(path: Path) -> str:
+    """Return the BLAKE2b digest of a file, streamed."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def current_version(root: Path) -> str:
+    """Return the version that `CURRENT` names.
+
+    Raises:
+        ArtefactError: nothing was ever published there.
+    """
+    try:
+        return (root / CURRENT).read_text(encoding="utf-8").strip()
+    except OSError:
+        raise ArtefactError(f"{root / CURRENT}: no artefact there; {_FIX}") from None
+
+
+def _verify(path: Path, size: int, expected: str) -> None:
+    try:
+        found = path.stat().st_size
+    except OSError:
+        raise ArtefactError(f"{path}: missing; {_FIX}") from None
+    if found != size:
+        raise ArtefactError(f"{path}: has {found} bytes, its manifest says {size} (half copied?); {_FIX}")
+    if digest(path) != expected:
+        raise ArtefactError(f"{path}: does not match its manifest's digest (altered?); {_FIX}")
+
+
+def _json(path: Path) -> Any:
+    try:
+        return orjson.loads(path.read_bytes())
+    except OSError:
+        raise ArtefactError(f"{path}: missing; {_FIX}") from None
+    except orjson.JSONDecodeError:
+        raise ArtefactError(f"{path}: is not JSON (half copied?); {_FIX}") from None

@@ -1,0 +1,73 @@
+"""Merge candidates from all sources into one ranked list. Pure, and cheap: scores were computed at write time."""
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from service.contracts.hints import Source
+from service.contracts.text import near_key, normalise
+from service.ranking.filter import reject_reason
+
+# A trigger younger than the shopper's list is news that the list cannot know, so it may lead.
+WEIGHT_FRESH_TRIGGER: Final = 1.2
+WEIGHT_U2Q: Final = 1.0
+WEIGHT_SEEN_TRIGGER: Final = 0.5
+WEIGHT_POPULAR: Final = 0.05
+TRIGGER_DECAY: Final = 0.7
+"""Weight of each further trigger, newest first."""
+TRIGGER_SHARE: Final = 0.4
+"""One trigger fills at most this share of a list that other sources can fill too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A query that a source proposes; `score` already holds the source's weight."""
+
+    query: str
+    source: Source
+    score: float
+    trigger: str | None = None
+
+
+def rank_score(rank: int) -> float:
+    """Return the score of the query at `rank` (0-based) of a generated list: the DCG discount, in (0, 1]."""
+    return 1.0 / math.log2(rank + 2)
+
+
+def merge(candidates: Iterable[Candidate], k: int, exclude: Collection[str]) -> list[Candidate]:
+    """Return at most `k` candidates, best first, no two alike, none like a query in `exclude`.
+
+    A query proposed twice keeps its best score. A trigger has at most `TRIGGER_SHARE` of the list until every
+    other candidate is used up.
+    """
+    taken = {near_key(query) for query in exclude}
+    blocked = {normalise(query) for query in exclude}
+    quota = max(1, math.ceil(k * TRIGGER_SHARE))
+    used: dict[str, int] = {}
+    chosen: list[Candidate] = []
+    spare: list[Candidate] = []
+    for candidate in sorted(candidates, key=lambda c: -c.score):
+        if len(chosen) == k:
+            break
+        key = near_key(candidate.query)
+        if key in taken or normalise(candidate.query) in blocked or reject_reason(candidate.query):
+            continue
+        taken.add(key)
+        if candidate.trigger is not None:
+            if used.get(candidate.trigger, 0) >= quota:
+                spare.append(candidate)
+                continue
+            used[candidate.trigger] = used.get(candidate.trigger, 0) + 1
+        chosen.append(candidate)
+    return chosen + spare[: k - len(chosen)]
+
+
+def trigger_weight(position: int, *, fresh: bool) -> float:
+    """Return the weight of x2q lists of the trigger at `position` (0 = newest)."""
+    return (WEIGHT_FRESH_TRIGGER if fresh else WEIGHT_SEEN_TRIGGER) * TRIGGER_DECAY**position
+
+
+def recent_searches(actions: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the queries among (type, ref) actions that the shopper already searched: no need to suggest them."""
+    return [ref for kind, ref in actions if kind in {"search", "hint_click"}]

@@ -1,0 +1,65 @@
+"""The shopper's own list and recent behaviour, in one round trip."""
+
+from dataclasses import dataclass, field
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from service.contracts.codecs import (
+    BehaviourEntry,
+    Profile,
+    QueryList,
+    decode_behaviour,
+    decode_list,
+    decode_profile,
+)
+from service.contracts.errors import CorruptValue, StoreUnavailable
+from service.contracts.keys import Keys
+from service.metrics import CORRUPT
+from service.ranking.merge import WEIGHT_U2Q, Candidate
+
+
+@dataclass(slots=True)
+class Shopper:
+    """What Redis knows of a shopper; `behaviour` is newest first."""
+
+    behaviour: list[BehaviourEntry] = field(default_factory=list)
+    profile: dict[str, str] = field(default_factory=dict)
+    u2q: QueryList | None = None
+
+
+async def read_shopper(redis: Redis, keys: Keys, sid: str, events: int) -> Shopper:
+    """Read u2q, the last `events` actions and the profile. A broken value is a miss, counted.
+
+    Raises:
+        StoreUnavailable: Redis did not answer within the socket timeout.
+    """
+    pipe = redis.pipeline(transaction=False)
+    pipe.get(keys.u2q(sid))
+    pipe.lrange(keys.behaviour(sid), 0, events - 1)
+    pipe.get(keys.profile(sid))
+    try:
+        raw_u2q, raw_behaviour, raw_profile = await pipe.execute()
+    except (RedisError, OSError) as error:
+        raise StoreUnavailable(str(error)) from error
+    shopper = Shopper()
+    shopper.behaviour, reasons = decode_behaviour(sid, raw_behaviour)
+    for reason in reasons:
+        CORRUPT.labels("behaviour", reason).inc()
+    try:
+        shopper.u2q = decode_list(sid, raw_u2q) if raw_u2q is not None else None
+    except CorruptValue as error:
+        CORRUPT.labels("u2q", error.reason).inc()
+    try:
+        profile = decode_profile(sid, raw_profile) if raw_profile is not None else Profile(consent=True, fields={})
+        shopper.profile = dict(profile.fields)
+    except CorruptValue as error:
+        CORRUPT.labels("profile", error.reason).inc()
+    return shopper
+
+
+def recall(u2q: QueryList | None) -> list[Candidate]:
+    """Return the list's queries as candidates."""
+    if u2q is None:
+        return []
+    return [Candidate(q.query, "u2q", WEIGHT_U2Q * q.score) for q in u2q.queries]

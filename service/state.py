@@ -1,0 +1,116 @@
+"""What lives as long as the process: typed, built once in the lifespan, closed in reverse order."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from service.breaker import CircuitBreaker
+from service.contracts.errors import ArtefactError, ConfigError, StoreUnavailable
+from service.contracts.keys import Keys
+from service.contracts.redis import check_partitions, make_redis
+from service.contracts.settings import Settings
+from service.metrics import STORE_UP
+from service.ranking.catalogue import Catalogue, current_version
+from service.recall.x2q import X2QReader
+from service.served_log import ServedLog
+from service.store import ShopperStore
+
+_log = logging.getLogger(__name__)
+_POLL_S = 1.0
+
+
+@dataclass(slots=True)
+class State:
+    """The service's parts. `x2q_version` and `store_problem` are refreshed each second by `watch`."""
+
+    settings: Settings
+    keys: Keys
+    catalogue: Catalogue
+    read_redis: Redis
+    breaker: CircuitBreaker
+    shoppers: ShopperStore
+    x2q: X2QReader
+    served: ServedLog
+    x2q_version: str | None = None
+    store_problem: str | None = "not polled yet"
+
+    async def poll(self) -> None:
+        """Refresh what is known of Redis and of the artefact."""
+        try:
+            await check_partitions(self.read_redis, self.keys)
+            pointer = await self.read_redis.get(self.keys.x2q_pointer())
+        except (StoreUnavailable, ConfigError, RedisError, OSError) as error:
+            if self.store_problem is None or isinstance(error, ConfigError):
+                _log.warning("redis: %s", error)
+            self.store_problem = str(error)
+            STORE_UP.set(0)
+        else:
+            if self.store_problem is not None:
+                _log.info("redis: answers")
+            self.store_problem = None
+            self.x2q_version = str(pointer, "ascii") if isinstance(pointer, bytes) else None
+            STORE_UP.set(1)
+        await asyncio.to_thread(self._reload_catalogue)
+
+    def _reload_catalogue(self) -> None:
+        """Swap to a newly published artefact; a broken one is refused and the previous one kept."""
+        root = self.settings.service.artefacts
+        try:
+            if current_version(root) == self.catalogue.version:
+                return
+            # The old map is left to the garbage collector: requests in flight may still read it.
+            self.catalogue = Catalogue.open(root)
+            _log.info("artefact: now %s", self.catalogue.version)
+        except ArtefactError as error:
+            _log.warning("artefact: kept %s, since %s", self.catalogue.version, error)
+
+    async def watch(self) -> None:
+        """Poll until cancelled."""
+        while True:
+            await self.poll()
+            await asyncio.sleep(_POLL_S)
+
+
+@asynccontextmanager
+async def open_state(settings: Settings) -> AsyncIterator[State]:
+    """Build the state; neither Redis nor vLLM need be there.
+
+    Raises:
+        ArtefactError: there is no catalogue artefact, so there would be nothing to fall back to.
+        ConfigError: the Redis URL is malformed.
+    """
+    keys = Keys(settings.redis.namespace, settings.redis.partitions)
+    catalogue = Catalogue.open(settings.service.artefacts)
+    async with AsyncExitStack() as stack:
+        read_redis = make_redis(settings.redis, settings.redis.read_timeout_ms)
+        stack.push_async_callback(read_redis.aclose)
+        write_redis = make_redis(settings.redis, settings.redis.write_timeout_ms)
+        stack.push_async_callback(write_redis.aclose)
+        state = State(
+            settings=settings,
+            keys=keys,
+            catalogue=catalogue,
+            read_redis=read_redis,
+            breaker=CircuitBreaker(settings.service.breaker_failures, settings.service.breaker_reset_s),
+            shoppers=ShopperStore(write_redis, keys, settings),
+            x2q=X2QReader(read_redis, keys),
+            served=ServedLog(write_redis, keys, settings.redis.stream_maxlen),
+        )
+        await state.poll()
+        for loop in (state.watch, state.served.run):
+            task = asyncio.create_task(loop(), name=loop.__qualname__)
+            stack.push_async_callback(_stop, task)
+        try:
+            yield state
+        finally:
+            await state.served.flush()
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""Everything behind the endpoint: generation, the sample shop, training, evaluation."""

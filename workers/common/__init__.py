@@ -1,0 +1,1 @@
+"""What several workers share: datasets, prompts, the vLLM client, list parsing, artefacts."""

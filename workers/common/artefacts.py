@@ -1,0 +1,145 @@
+"""Build the catalogue artefact from a dataset: items and popular queries, published atomically under a new version.
+
+The reader is `service.ranking.catalogue`.
+"""
+
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import orjson
+import polars as pl
+
+from service.contracts.errors import ArtefactError
+from service.contracts.text import normalise
+from service.ranking.catalogue import (
+    CURRENT,
+    EVERYONE,
+    ITEMS,
+    MANIFEST,
+    POPULAR,
+    SAMPLE,
+    SCHEMA,
+    Item,
+    digest,
+    encode_item,
+)
+from service.ranking.filter import reject_reason
+
+POPULAR_QUERIES = 200
+MIN_SHOPPERS = 3
+"""A query typed by fewer shoppers is nobody else's business (k-anonymity)."""
+_KEPT_VERSIONS = 2
+
+
+def build(dataset: Path, root: Path, sample: Mapping[str, Any] | None = None) -> str:
+    """Build an artefact from `dataset` (items, events, profiles), make it current, return its version.
+
+    Raises:
+        ArtefactError: the dataset lacks items or searches.
+    """
+    items = pl.read_parquet(_existing(dataset / "items.parquet")).sort("item_id")
+    if items.is_empty():
+        raise ArtefactError(f"{dataset / 'items.parquet'}: has no items")
+    popular = _popular(dataset)
+    root.mkdir(parents=True, exist_ok=True)
+    staging = root / f".staging-{uuid.uuid4().hex}"
+    staging.mkdir()
+    try:
+        _write_items(staging / ITEMS, items)
+        (staging / POPULAR).write_bytes(orjson.dumps(popular))
+        names = [ITEMS, POPULAR]
+        if sample:
+            (staging / SAMPLE).write_bytes(orjson.dumps(dict(sample)))
+            names.append(SAMPLE)
+        files = {name: {"bytes": (staging / name).stat().st_size, "blake2b": digest(staging / name)} for name in names}
+        manifest = orjson.dumps({"schema": SCHEMA, "items": items.height, "files": files}, option=orjson.OPT_INDENT_2)
+        (staging / MANIFEST).write_bytes(manifest)
+        version = f"{_next_number(root):05d}-{digest(staging / MANIFEST)[:8]}"
+        staging.rename(root / version)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    _point(root, version)
+    _drop_old(root)
+    return version
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise ArtefactError(f"{path}: missing; a dataset comes from: aigq shop generate, or aigq import")
+    return path
+
+
+def _popular(dataset: Path) -> dict[str, list[tuple[str, float]]]:
+    """Return queries by the number of shoppers who searched them, for everyone and by segment; scores in (0, 1]."""
+    _existing(dataset / "events")
+    searches = (
+        pl.scan_parquet(dataset / "events" / "*.parquet")
+        .filter(pl.col("type") == "search")
+        .select("user_id", pl.col("query").map_elements(normalise, return_dtype=pl.String))
+        .unique()
+        .collect()
+    )
+    profiles_path = dataset / "profiles.parquet"
+    if profiles_path.exists() and "segment" in pl.read_parquet_schema(profiles_path):
+        profiles = pl.read_parquet(profiles_path, columns=["user_id", "segment"])
+        searches = searches.join(profiles, on="user_id", how="left")
+    else:
+        searches = searches.with_columns(segment=pl.lit(None, pl.String))
+    lists = {EVERYONE: _ranked(searches)}
+    if not lists[EVERYONE]:
+        raise ArtefactError(f"{dataset}: no query was searched by {MIN_SHOPPERS} shoppers or more")
+    for (segment,), group in searches.drop_nulls("segment").group_by("segment", maintain_order=True):
+        if ranked := _ranked(group):
+            lists[str(segment)] = ranked
+    return lists
+
+
+def _ranked(searches: pl.DataFrame) -> list[tuple[str, float]]:
+    counts = (
+        searches.group_by("query")
+        .len("shoppers")
+        .filter(pl.col("shoppers") >= MIN_SHOPPERS)
+        .sort(["shoppers", "query"], descending=[True, False])
+    )
+    rows = [(query, count) for query, count in counts.iter_rows() if reject_reason(query) is None][:POPULAR_QUERIES]
+    return [(query, round(count / rows[0][1], 4)) for query, count in rows]
+
+
+def _write_items(path: Path, items: pl.DataFrame) -> None:
+    size = max(1 << 26, 4 * int(items.estimated_size()))
+    environment = lmdb.open(str(path), subdir=False, map_size=size, lock=False)
+    columns = [name if name in items.columns else None for name in ("item_id", "title", "category", "price")]
+    selected = items.select(
+        pl.col(name) if name else pl.lit(None).alias(alias)
+        for name, alias in zip(columns, ("item_id", "title", "category", "price"), strict=True)
+    )
+    with environment.begin(write=True) as transaction:
+        for item_id, title, category, price in selected.iter_rows():
+            transaction.put(item_id.encode(), encode_item(Item(item_id, title, category or "", price)))
+    environment.sync(force=True)
+    environment.close()
+
+
+def _versions(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir() and path.name[:5].isdigit())
+
+
+def _next_number(root: Path) -> int:
+    versions = _versions(root)
+    return int(versions[-1].name[:5]) + 1 if versions else 1
+
+
+def _point(root: Path, version: str) -> None:
+    pointer = root / f".{CURRENT}-{uuid.uuid4().hex}"
+    pointer.write_text(version + "\n", encoding="utf-8")
+    pointer.replace(root / CURRENT)
+
+
+def _drop_old(root: Path) -> None:
+    for path in _versions(root)[:-_KEPT_VERSIONS]:
+        shutil.rmtree(path)

@@ -1,0 +1,35 @@
+"""What the workers ask of a language model: prompts in, texts out, in the same order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One completion. `truncated` means that the token cap cut it, so its last line may be half a query."""
+
+    text: str
+    tokens: int
+    truncated: bool
+
+
+class Generator(Protocol):
+    """A model behind whatever transport."""
+
+    async def generate(self, prompts: Sequence[str]) -> list[Generation | None]:
+        """Return one generation a prompt, None for a prompt that the model cannot take.
+
+        Raises:
+            GeneratorUnavailable: nothing was generated; try again later.
+        """
+        ...
+
+    async def check(self) -> None:
+        """Make sure that the expected model answers.
+
+        Raises:
+            GeneratorUnavailable: no answer.
+            WrongModel: another model answers.
+        """
+        ...

@@ -1,0 +1,115 @@
+"""The prompt that Direct, Think and training share: structured fields as special tokens, free text between them.
+
+Compressed rendering (paper section on prompt compression): one token names a field or an age, so that the budget goes
+to what the shopper did. Free text is untrusted: angle brackets leave it, so no text can open or close a field.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from service.contracts.text import clean
+
+BOS: Final = "<bos>"
+EOS: Final = "<eos>"
+PAD: Final = "<pad>"
+U2Q: Final = "<u2q>"
+X2Q: Final = "<x2q>"
+PROFILE: Final = "<profile>"
+CATEGORY: Final = "<category>"
+ITEM: Final = "<item>"
+HINTS: Final = "<hints>"
+BEHAVIOUR: Final[Mapping[str, str]] = {
+    "search": "<search>",
+    "click": "<click>",
+    "cart": "<cart>",
+    "purchase": "<purchase>",
+    "hint_click": "<hint_click>",
+}
+# Upper edge in seconds and the token for an event that is at most that old.
+AGES: Final[Sequence[tuple[float, str]]] = (
+    (600.0, "<now>"),
+    (6 * 3600.0, "<1_hour_ago>"),
+    (2 * 86400.0, "<1_day_ago>"),
+    (5 * 86400.0, "<3_days_ago>"),
+    (14 * 86400.0, "<1_week_ago>"),
+    (float("inf"), "<1_month_ago>"),
+)
+SPECIAL_TOKENS: Final[Sequence[str]] = (
+    PAD, BOS, EOS, U2Q, X2Q, PROFILE, CATEGORY, ITEM, HINTS, *BEHAVIOUR.values(), *(token for _, token in AGES),
+)  # fmt: skip
+SEPARATOR: Final = "\n"
+MAX_EVENTS: Final = 16
+MAX_FIELD_CHARS: Final = 64
+
+_BRACKETS = str.maketrans({"<": " ", ">": " "})
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing that a shopper did, as the prompt shows it: `text` is a query, or the item's title."""
+
+    type: str
+    ts: float
+    text: str
+
+
+def field(text: str) -> str:
+    """Return `text` safe inside a field: clean, no angle brackets, lower case, at most `MAX_FIELD_CHARS` long."""
+    safe = clean(text.translate(_BRACKETS)).lower()
+    if len(safe) <= MAX_FIELD_CHARS:
+        return safe
+    cut = safe[:MAX_FIELD_CHARS]
+    return cut.rsplit(" ", 1)[0] if " " in cut else cut
+
+
+def leaf(category: str) -> str:
+    """Return the last level of a category path "A > B > C"."""
+    return category.rsplit(">", 1)[-1].strip()
+
+
+def age_token(seconds: float) -> str:
+    """Return the token for an event `seconds` old; the future counts as now."""
+    return next(token for edge, token in AGES if seconds <= edge)
+
+
+def render_profile(profile: Mapping[str, str]) -> str:
+    """Return the profile's values in the order of their names: the model learns what a value means, not the name."""
+    values = [field(value) for _, value in sorted(profile.items()) if value]
+    return PROFILE + ", ".join(values) if values else ""
+
+
+def render_u2q(actions: Iterable[Action], profile: Mapping[str, str], now: float) -> str:
+    """Return the Direct prompt for a shopper at `now` (epoch seconds): oldest action first, newest last.
+
+    Only the last `MAX_EVENTS` actions are told; immediate repeats are told once.
+    An age token is written when the age changes, not for each action.
+    """
+    parts = [U2Q, render_profile(profile)]
+    known = [a for a in actions if a.type in BEHAVIOUR]
+    age = previous = ""
+    for action in sorted(known, key=lambda a: a.ts)[-MAX_EVENTS:]:
+        told = BEHAVIOUR[action.type] + field(action.text)
+        token = age_token(now - action.ts)
+        if told == previous and token == age:
+            continue
+        if token != age:
+            parts.append(token)
+        parts.append(told)
+        age, previous = token, told
+    return "".join([*parts, HINTS])
+
+
+def render_x2q_item(title: str, category: str) -> str:
+    """Return the Think prompt for an item trigger."""
+    return f"{X2Q}{ITEM}{field(title)}{CATEGORY}{field(leaf(category))}{HINTS}"
+
+
+def render_x2q_category(category: str) -> str:
+    """Return the Think prompt for a category trigger, told by its full path without the separators."""
+    return f"{X2Q}{CATEGORY}{field(category.replace('>', ' '))}{HINTS}"
+
+
+def render_list(queries: Sequence[str]) -> str:
+    """Return the completion that training teaches: one query a line, no end-of-sequence token."""
+    return SEPARATOR.join(queries)

@@ -1,0 +1,1 @@
+"""AIGQ-Direct: the nearline worker that keeps each shopper's list fresh."""

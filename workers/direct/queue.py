@@ -1,0 +1,173 @@
+"""The due queue as a worker sees it: claim shoppers, read them, complete or give back; each step atomic in Redis."""
+
+import random
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+from redis.exceptions import RedisError
+
+from service.contracts import lua
+from service.contracts.codecs import BehaviourEntry, decode_behaviour, decode_profile
+from service.contracts.errors import CorruptValue, StoreUnavailable
+from service.contracts.keys import Keys
+from service.contracts.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A shopper held by this worker until completed, given back, or expired. `late_ms` is how long past due."""
+
+    sid: str
+    token: str
+    late_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class DueShopper:
+    """A leased shopper as read after the claim; `behaviour` is newest first and at least as new as `seq`."""
+
+    lease: Lease
+    seq: int
+    behaviour: list[BehaviourEntry]
+    profile: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """What to write for a leased shopper; `value` None writes nothing but counts as done."""
+
+    shopper: DueShopper
+    value: bytes | None
+
+
+class DueQueue:
+    """Any number of workers share it without talking to each other."""
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        """Work on all partitions of `settings.redis`."""
+        self._redis = redis
+        self._keys = Keys(settings.redis.namespace, settings.redis.partitions)
+        self._settings = settings
+
+    async def claim(self, limit: int) -> list[Lease]:
+        """Lease up to `limit` due shoppers, from the partitions that have waited longest. Two round trips.
+
+        Raises:
+            StoreUnavailable: Redis does not answer; what was claimed unseen is due again when its lease expires.
+        """
+        oldest = await self._oldest()
+        token = uuid.uuid4().hex
+        leases: list[Lease] = []
+        while oldest and len(leases) < limit:
+            share = max(1, (limit - len(leases)) // len(oldest))
+            chosen, oldest = oldest[:limit], oldest[limit:]
+            pipe = self._redis.pipeline(transaction=False)
+            for partition in chosen:
+                names = (self._keys.due(partition), self._keys.leases(partition))
+                pipe.eval(lua.CLAIM, 2, *names, token, round(self._settings.queue.lease_s * 1000), share)
+            for flat in await self._execute(pipe):
+                pairs = zip(flat[::2], flat[1::2], strict=True)
+                leases.extend(Lease(sid.decode(), token, int(late)) for sid, late in pairs)
+        return leases
+
+    async def _oldest(self) -> list[int]:
+        """Return the partitions with someone due, longest waiting first."""
+        now_s, now_us = await self._time()
+        now_ms = now_s * 1000 + now_us // 1000
+        pipe = self._redis.pipeline(transaction=False)
+        for partition in range(self._keys.partitions):
+            pipe.zrange(self._keys.due(partition), 0, 0, withscores=True)
+        heads = await self._execute(pipe)
+        due = [(head[0][1], partition) for partition, head in enumerate(heads) if head and head[0][1] <= now_ms]
+        return [partition for _, partition in sorted(due)]
+
+    async def _time(self) -> tuple[int, int]:
+        try:
+            seconds, microseconds = await self._redis.time()
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(f"Redis does not answer: {error}") from error
+        return int(seconds), int(microseconds)
+
+    async def read(self, leases: Sequence[Lease]) -> list[DueShopper]:
+        """Read what the prompt needs. `seq` is read first, so behaviour is never older than it.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        for lease in leases:
+            pipe.hget(self._keys.state(lease.sid), "seq")
+            pipe.lrange(self._keys.behaviour(lease.sid), 0, self._settings.behaviour.max_events - 1)
+            pipe.get(self._keys.profile(lease.sid))
+        flat = await self._execute(pipe)
+        shoppers = []
+        for lease, seq, raws, raw_profile in zip(leases, flat[::3], flat[1::3], flat[2::3], strict=True):
+            behaviour, _ = decode_behaviour(lease.sid, raws)
+            shoppers.append(DueShopper(lease, int(seq or 0), behaviour, _profile(lease.sid, raw_profile)))
+        return shoppers
+
+    async def complete(self, refreshes: Sequence[Refresh]) -> list[str]:
+        """Write the lists by compare-and-set and end the leases; return an outcome each (see `complete.lua`).
+
+        Raises:
+            StoreUnavailable: Redis does not answer; the shoppers are due again when their leases expire.
+        """
+        queue = self._settings.queue
+        pipe = self._redis.pipeline(transaction=False)
+        for refresh in refreshes:
+            lease = refresh.shopper.lease
+            partition = self._keys.partition(lease.sid)
+            ttl_ms = round(self._settings.direct.u2q_ttl_s * 1000 * random.uniform(0.9, 1.1))  # noqa: S311  (jitter)
+            pipe.eval(
+                lua.COMPLETE, 4,
+                self._keys.due(partition), self._keys.leases(partition),
+                self._keys.state(lease.sid), self._keys.u2q(lease.sid),
+                lease.sid, lease.token, refresh.shopper.seq, refresh.value or b"", ttl_ms,
+                round(queue.delay_s * 1000), round(queue.max_wait_s * 1000),
+            )  # fmt: skip
+        return [outcome.decode() for outcome in await self._execute(pipe)]
+
+    async def release(self, leases: Sequence[Lease], delay_s: float) -> None:
+        """Give leases back; the shoppers are due again after `delay_s`.
+
+        Raises:
+            StoreUnavailable: Redis does not answer; the leases then expire by themselves.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        for lease in leases:
+            partition = self._keys.partition(lease.sid)
+            names = (self._keys.due(partition), self._keys.leases(partition))
+            pipe.eval(lua.RELEASE, 2, *names, lease.sid, lease.token, round(delay_s * 1000))
+        await self._execute(pipe)
+
+    async def depth(self) -> int:
+        """Return how many shoppers are due or leased.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        for partition in range(self._keys.partitions):
+            pipe.zcard(self._keys.due(partition))
+        return sum(await self._execute(pipe))
+
+    @staticmethod
+    async def _execute(pipe: Pipeline) -> list[Any]:
+        try:
+            results: list[Any] = await pipe.execute()
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(f"Redis does not answer: {error}") from error
+        return results
+
+
+def _profile(sid: str, raw: bytes | None) -> dict[str, str]:
+    if raw is None:
+        return {}
+    try:
+        return dict(decode_profile(sid, raw).fields)
+    except CorruptValue:
+        return {}

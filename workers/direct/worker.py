@@ -1,0 +1,145 @@
+"""The Direct loop: claim, read, render, generate, parse, write."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from service.contracts.codecs import QueryList, encode_list
+from service.contracts.errors import ArtefactError, GeneratorError, StoreUnavailable
+from service.contracts.settings import Settings
+from service.ranking.catalogue import Catalogue, current_version
+from service.ranking.merge import recent_searches
+from workers.common.generator import Generation, Generator
+from workers.common.list_parser import parse_list
+from workers.common.prompt import Action, render_u2q
+from workers.direct import metrics
+from workers.direct.queue import DueQueue, DueShopper, Lease, Refresh
+
+_log = logging.getLogger(__name__)
+_BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+class DirectWorker:
+    """One worker; start as many as the queue needs."""
+
+    def __init__(self, queue: DueQueue, generator: Generator, catalogue: Catalogue, settings: Settings) -> None:
+        """Generate with `generator` for the shoppers of `queue`."""
+        self._queue = queue
+        self._generator = generator
+        self._catalogue = catalogue
+        self._settings = settings
+        self._failures = 0
+        self.refreshed = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; the batch in hand is finished or given back. Failures back off, nothing is lost."""
+        while not stop.is_set():
+            try:
+                worked = await self.step(stop)
+                self._failures = 0
+                pause = 0.0 if worked else self._settings.direct.poll_s
+            except (StoreUnavailable, GeneratorError) as error:
+                pause = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
+                self._failures += 1
+                metrics.FAILURES.labels(type(error).__name__).inc()
+                _log.warning("direct: %s; trying again in %.1f s, due shoppers stay due", error, pause)
+            if pause:
+                await _wait(stop, pause)
+
+    async def step(self, stop: asyncio.Event | None = None) -> int:
+        """Refresh one batch; return how many shoppers were in it.
+
+        Raises:
+            StoreUnavailable, GeneratorError: nothing was written; the shoppers are due again.
+        """
+        if self._failures:
+            await self._generator.check()  # no claims while there is nobody to generate
+        leases = await self._queue.claim(self._settings.direct.batch_size)
+        if not leases:
+            return 0
+        for lease in leases:
+            metrics.LATENESS.observe(lease.late_ms / 1000)
+        self._reload_catalogue()
+        shoppers = await self._queue.read(leases)
+        generations = await self._generate(leases, [self._render(shopper) for shopper in shoppers], stop)
+        if generations is None:
+            return 0
+        refreshes, refused = self._parse(shoppers, generations)
+        outcomes = await self._queue.complete(refreshes)
+        if refused:
+            await self._queue.release(refused, self._settings.queue.retry_s * 30)
+        for outcome in outcomes:
+            metrics.REFRESHES.labels(outcome).inc()
+        self.refreshed += len(outcomes)
+        return len(leases)
+
+    def _render(self, shopper: DueShopper) -> str:
+        titles = self._catalogue.items([entry.ref for entry in shopper.behaviour])
+        actions = []
+        for entry in shopper.behaviour:
+            if entry.type in {"search", "hint_click"}:
+                actions.append(Action(entry.type, entry.ts, entry.ref))
+            elif entry.ref in titles:  # an item that left the catalogue has nothing to tell
+                actions.append(Action(entry.type, entry.ts, titles[entry.ref].title))
+        return render_u2q(actions, shopper.profile, time.time())
+
+    async def _generate(
+        self, leases: Sequence[Lease], prompts: Sequence[str], stop: asyncio.Event | None
+    ) -> list[Generation | None] | None:
+        """Generate, unless told to stop meanwhile; on failure or stop, the leases are given back."""
+        generating = asyncio.ensure_future(self._generator.generate(prompts))
+        stopping = asyncio.ensure_future(stop.wait() if stop else asyncio.Event().wait())
+        try:
+            with metrics.GENERATION_SECONDS.time():
+                await asyncio.wait({generating, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if generating.done():
+                return generating.result()
+            await self._queue.release(leases, 0.0)
+        except GeneratorError:
+            await self._queue.release(leases, self._settings.queue.retry_s)
+            raise
+        finally:
+            for task in (generating, stopping):
+                task.cancel()
+            await asyncio.gather(generating, stopping, return_exceptions=True)
+        return None
+
+    def _parse(
+        self, shoppers: Sequence[DueShopper], generations: Sequence[Generation | None]
+    ) -> tuple[list[Refresh], list[Lease]]:
+        refreshes: list[Refresh] = []
+        refused: list[Lease] = []
+        drops: Counter[str] = Counter()
+        now_ms = round(time.time() * 1000)
+        for shopper, generation in zip(shoppers, generations, strict=True):
+            if generation is None:
+                refused.append(shopper.lease)
+                metrics.REFRESHES.labels("refused").inc()
+                _log.error("direct: the model refused the prompt of shopper %s", shopper.lease.sid)
+                continue
+            metrics.TOKENS.inc(generation.tokens)
+            known = recent_searches([(entry.type, entry.ref) for entry in shopper.behaviour])
+            queries = parse_list(generation, drops, known)
+            value = QueryList(shopper.seq, now_ms, self._settings.vllm.model, queries)
+            refreshes.append(Refresh(shopper, encode_list(shopper.lease.sid, value) if queries else None))
+        for reason, count in drops.items():
+            metrics.DROPS.labels(reason).inc(count)
+        return refreshes, refused
+
+    def _reload_catalogue(self) -> None:
+        root = self._settings.service.artefacts
+        try:
+            if current_version(root) != self._catalogue.version:
+                self._catalogue = Catalogue.open(root)
+        except ArtefactError as error:
+            _log.warning("direct: kept artefact %s, since %s", self._catalogue.version, error)
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,28 @@
+"""`aigq serve`: run the HTTP service under uvicorn."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from service.contracts.settings import CONFIG_VARIABLE, load_settings
+
+app = typer.Typer(help="Run the HTTP service.")
+
+
+@app.command(epilog="Example: AIGQ_REDIS_URL=redis://cache:6379 aigq serve --config configs/production.toml")
+def serve(config: Annotated[Path | None, typer.Option(help="settings file (TOML)")] = None) -> None:
+    """Serve until stopped (Ctrl-C or SIGTERM): requests in flight are finished first."""
+    settings = load_settings(config)
+    if config is not None:
+        os.environ[CONFIG_VARIABLE] = str(config)  # the factory reads the same file
+    uvicorn.run(
+        "service.app:create_app",
+        factory=True,
+        host=settings.service.host,
+        port=settings.service.port,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+    )

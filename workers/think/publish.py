@@ -1,0 +1,113 @@
+"""The life of an x2q version: written beside the current one, checked, then one pointer flips.
+
+Lists are written with a TTL, so an abandoned version goes away by itself; the TTL is taken off just before the flip and
+put on the replaced version after it. The same steps make a rollback.
+"""
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import orjson
+from redis.asyncio import Redis
+
+from service.contracts import lua
+from service.contracts.codecs import QueryList, encode_list
+from service.contracts.errors import AigqError
+from service.contracts.keys import Keys, Trigger
+
+_STAGING_TTL_S = 24 * 3600
+_SCAN_BATCH = 1000
+
+
+class PublishError(AigqError):
+    """A version may not or could not be made current; the message says why. The current one is untouched."""
+
+
+class X2QStore:
+    """Versions of x2q in Redis."""
+
+    def __init__(self, redis: Redis, keys: Keys, keep_previous_s: float) -> None:
+        """Keep a replaced version for `keep_previous_s`."""
+        self._redis = redis
+        self._keys = keys
+        self._keep_ms = round(keep_previous_s * 1000)
+
+    async def current(self) -> str | None:
+        """Return the current version."""
+        raw = await self._redis.get(self._keys.x2q_pointer())
+        return str(raw, "ascii") if isinstance(raw, bytes) else None
+
+    async def info(self) -> dict[str, dict[str, Any]]:
+        """Return what each version in Redis says of itself, by version."""
+        found: dict[str, dict[str, Any]] = {}
+        async for key in self._scan(f"{self._keys.x2q_pointer()}:*"):
+            parts = key.removeprefix(self._keys.x2q_pointer() + ":").split(":")
+            if len(parts) == 1 and (raw := await self._redis.get(key)):
+                found[parts[0]] = orjson.loads(raw)
+        return found
+
+    @staticmethod
+    def new_version() -> str:
+        """Return a fresh version name that sorts by time."""
+        return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
+
+    async def stage(self, version: str, lists: Mapping[Trigger, QueryList]) -> None:
+        """Write lists of a version that is not current yet."""
+        pipe = self._redis.pipeline(transaction=False)
+        for trigger, value in lists.items():
+            pipe.set(self._keys.x2q(version, trigger), encode_list(trigger, value), ex=_STAGING_TTL_S)
+        await pipe.execute()
+
+    async def publish(self, version: str, info: Mapping[str, Any]) -> None:
+        """Make a staged version current.
+
+        Raises:
+            PublishError: someone else published meanwhile.
+        """
+        await self._redis.set(self._keys.x2q_info(version), orjson.dumps(dict(info)), ex=_STAGING_TTL_S)
+        await self._make_current(version)
+
+    async def rollback(self) -> str:
+        """Make the newest version before the current one current again; return it.
+
+        Raises:
+            PublishError: there is none left.
+        """
+        current = await self.current()
+        earlier = sorted(version for version in await self.info() if current is None or version < current)
+        if not earlier:
+            raise PublishError("there is no earlier x2q version in Redis to go back to: publish a new one")
+        await self._make_current(earlier[-1])
+        return earlier[-1]
+
+    async def _make_current(self, version: str) -> None:
+        before = await self.current()
+        async for batch in self._batches(f"{self._keys.x2q_pointer()}:{version}*"):
+            pipe = self._redis.pipeline(transaction=False)
+            for key in batch:
+                pipe.persist(key)
+            await pipe.execute()
+        if not await self._redis.eval(lua.FLIP, 1, self._keys.x2q_pointer(), before or "", version):
+            raise PublishError(f"x2q moved away from {before} while {version} was published: look at aigq think status")
+        async for batch in self._batches(self._keys.x2q_pattern()):
+            pipe = self._redis.pipeline(transaction=False)
+            for key in batch:
+                if not key.startswith(f"{self._keys.x2q_pointer()}:{version}"):
+                    pipe.pexpire(key, self._keep_ms, nx=True)
+            await pipe.execute()
+
+    async def _scan(self, pattern: str) -> AsyncIterator[str]:
+        async for key in self._redis.scan_iter(match=pattern, count=_SCAN_BATCH):
+            yield key.decode()
+
+    async def _batches(self, pattern: str) -> AsyncIterator[list[str]]:
+        batch: list[str] = []
+        async for key in self._scan(pattern):
+            batch.append(key)
+            if len(batch) == _SCAN_BATCH:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
