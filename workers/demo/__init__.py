@@ -1,0 +1,1 @@
+"""`aigq demo`: the whole system on one machine, on real parts."""
