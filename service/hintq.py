@@ -73,7 +73,7 @@ async def answer(state: State, query: HintsQuery) -> Answer:
         DEGRADED.labels(source).inc()
     for hint in hints:
         HINTS.labels(hint.source).inc()
-    state.served.append(_served_line(query, hints))
+    state.served.append(_served_line(query, hints, consent=shopper.consent))
     body = orjson.dumps(
         {
             "request_id": query.request_id,
@@ -138,10 +138,11 @@ def _as_json(hint: Candidate) -> dict[str, Any]:
     return {"query": hint.query, "source": hint.source, "score": round(hint.score, 4), "trigger": hint.trigger}
 
 
-def _served_line(query: HintsQuery, hints: Sequence[Candidate]) -> dict[str, Any]:
+def _served_line(query: HintsQuery, hints: Sequence[Candidate], *, consent: bool) -> dict[str, Any]:
+    user_id = query.user_id if consent else None
     return {
         "event_id": query.request_id,
-        "user_id": query.user_id or f"anonymous:{query.request_id}",
+        "user_id": user_id or f"anonymous:{query.request_id}",
         "ts": round(time.time(), 3),
         "type": "hint_served",
         "request_id": query.request_id,

@@ -10,7 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
+from service.contracts.text import clean
+
 MEDIA_TYPE = "application/problem+json"
+_MAX_TEXT = 200
 
 
 class ProblemDetail(BaseModel):
@@ -24,8 +27,11 @@ class ProblemDetail(BaseModel):
     errors: list[dict[str, Any]] = Field(default_factory=list, description="what is wrong, by place")
 
 
-class Problem(Exception):
-    """Raise to answer with a problem; `errors` names each mistake, `headers` are sent along."""
+class Problem(HTTPException):
+    """Raise to answer with a problem; `errors` names each mistake, `headers` are sent along.
+
+    An `HTTPException`, since FastAPI turns any other error that reading a body raises into a 400.
+    """
 
     def __init__(
         self,
@@ -35,11 +41,9 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Keep what the answer will say."""
-        super().__init__(detail)
+        super().__init__(int(status), detail, dict(headers or {}))
         self.status = status
-        self.detail = detail
         self.errors = list(errors)
-        self.headers = dict(headers or {})
 
 
 def unavailable(detail: str, retry_after_s: int = 1) -> Problem:
@@ -64,9 +68,14 @@ def body(problem: Problem, request_id: str) -> bytes:
 def validation_errors(error: ValidationError | RequestValidationError) -> list[dict[str, str]]:
     """Return each mistake as where and what, without repeating the value: it may be huge, or unprintable."""
     return [
-        {"at": ".".join(str(part) for part in problem["loc"]), "problem": str(problem["msg"])}
+        {"at": _short(".".join(str(part) for part in problem["loc"])), "problem": _short(str(problem["msg"]))}
         for problem in error.errors()
     ]
+
+
+def _short(text: str) -> str:
+    """Names and tags that the caller chose can be in it."""
+    return clean(text)[:_MAX_TEXT]
 
 
 def respond(request: Request, problem: Problem) -> Response:

@@ -86,8 +86,8 @@ def decode_list(owner: str, raw: bytes) -> QueryList:
     """
     seq, generated_ms, model, pairs = _open(raw, owner, 4)
     try:
-        queries = tuple(ScoredQuery(_text(query), float(score)) for query, score in pairs)
-        return QueryList(int(seq), int(generated_ms), _text(model), queries)
+        queries = tuple(ScoredQuery(_text(query), _number(score)) for query, score in pairs)
+        return QueryList(int(_number(seq)), int(_number(generated_ms)), _text(model), queries)
     except (TypeError, ValueError):
         raise CorruptValue("shape") from None
 
@@ -104,7 +104,7 @@ def decode_behaviour(sid: str, raws: Sequence[bytes]) -> tuple[list[BehaviourEnt
     for raw in raws:
         try:
             kind, ts, ref = _open(raw, sid, 3)
-            entries.append(BehaviourEntry(_text(kind), float(ts), _text(ref)))
+            entries.append(BehaviourEntry(_text(kind), float(_number(ts)), _text(ref)))
         except CorruptValue as error:
             reasons.append(error.reason)
         except (TypeError, ValueError):
@@ -133,5 +133,11 @@ def decode_profile(sid: str, raw: bytes) -> Profile:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(value)
     return value

@@ -106,6 +106,10 @@ class Keys:
             trigger = f"{kind}#{hashlib.blake2b(trigger.encode(), digest_size=_SID_BYTES).hexdigest()}"
         return f"{self.namespace}:x2q:{version}:{trigger}"
 
-    def x2q_pattern(self) -> str:
-        """SCAN pattern of all versions' keys."""
-        return f"{self.namespace}:x2q:*"
+    def x2q_pattern(self, version: str = "") -> str:
+        """SCAN pattern of the keys of one version, or of all."""
+        return f"{self.namespace}:x2q:{version}*"
+
+    def x2q_version(self, key: str) -> str:
+        """Return the version that a key found by `x2q_pattern` belongs to."""
+        return key.removeprefix(f"{self.namespace}:x2q:").split(":", 1)[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from service.contracts.errors import ConfigError
 
@@ -144,6 +144,9 @@ def load_settings(path: Path | None = None) -> Settings:
         return Settings(**data)
     except ValidationError as error:
         raise ConfigError(_explain(error, path)) from None
+    except SettingsError as error:
+        # The only variables that hold JSON are lists; the library's message names the section, not the value.
+        raise ConfigError(f'environment: a list must be written as JSON, for example ["a"]: {error}') from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

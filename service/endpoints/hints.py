@@ -1,5 +1,6 @@
 """`/v1/hints`: the searches that a shopper is about to want."""
 
+import re
 import time
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -21,6 +22,7 @@ router = APIRouter(tags=["hints"])
 
 _HEADERS = {"Cache-Control": "private, no-store"}
 _ENVOY_TIMEOUT = "x-envoy-expected-rq-timeout-ms"
+_DIGITS = re.compile(r"[0-9]{1,9}")
 _ANSWER_EXAMPLE = {
     "request_id": "0f8c2a5be1d94c7f8a30d2f8c1b7e6a5",
     "hints": [
@@ -114,6 +116,6 @@ def _budget(request: Request, settings: ServiceSettings, asked_ms: int | None) -
     """Return the deadline: what the caller or its proxy allows, at most the service's own."""
     budget = settings.budget_ms if asked_ms is None else min(asked_ms, settings.budget_ms)
     proxy = request.headers.get(_ENVOY_TIMEOUT, "")
-    if proxy.isdigit() and int(proxy) > 0:
+    if _DIGITS.fullmatch(proxy) and int(proxy) > 0:
         budget = min(budget, int(proxy))
     return float(budget)

@@ -20,7 +20,7 @@ _PROFILE_EXAMPLE = {"fields": {"segment": "young parent", "budget": "mid", "regi
 
 
 @router.put(
-    "/{user_id}/profile",
+    "/{user_id:path}/profile",
     status_code=HTTPStatus.NO_CONTENT,
     responses=problem_responses(422, 503),
     summary="Set a shopper's profile and consent",
@@ -38,7 +38,7 @@ async def put_profile(
 
 
 @router.delete(
-    "/{user_id}",
+    "/{user_id:path}",  # an id may hold slashes
     status_code=HTTPStatus.NO_CONTENT,
     responses=problem_responses(422, 503),
     summary="Forget a shopper",

@@ -61,8 +61,15 @@ class Catalogue:
         manifest = _json(folder / MANIFEST)
         if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
             raise ArtefactError(f"{folder / MANIFEST}: is not of schema {SCHEMA}; {_FIX}")
-        for name, expected in manifest["files"].items():
-            _verify(folder / name, expected["bytes"], expected["blake2b"])
+        try:
+            expected = {
+                name: (manifest["files"][name]["bytes"], manifest["files"][name]["blake2b"])
+                for name in (ITEMS, POPULAR, *manifest["files"])
+            }
+        except (KeyError, TypeError):
+            raise ArtefactError(f"{folder / MANIFEST}: does not list its files; {_FIX}") from None
+        for name, (size, known) in expected.items():
+            _verify(folder / name, size, known)
         popular = {
             segment: tuple(ScoredQuery(query, score) for query, score in pairs)
             for segment, pairs in _json(folder / POPULAR).items()
@@ -82,7 +89,7 @@ class Catalogue:
         found: dict[str, Item] = {}
         with self._items.begin(buffers=True) as transaction:
             for item_id in item_ids:
-                raw = transaction.get(item_id.encode("utf-8"))
+                raw = transaction.get(item_id.encode("utf-8")) if item_id else None  # LMDB has no empty keys
                 if raw is not None:
                     title, category, price = orjson.loads(raw)
                     found[item_id] = Item(item_id, title, category, price)
@@ -112,7 +119,7 @@ def current_version(root: Path) -> str:
     """
     try:
         return (root / CURRENT).read_text(encoding="utf-8").strip()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         raise ArtefactError(f"{root / CURRENT}: no artefact there; {_FIX}") from None
 
 

@@ -26,6 +26,7 @@ class Shopper:
     behaviour: list[BehaviourEntry] = field(default_factory=list)
     profile: dict[str, str] = field(default_factory=dict)
     u2q: QueryList | None = None
+    consent: bool = True
 
 
 async def read_shopper(redis: Redis, keys: Keys, sid: str, events: int) -> Shopper:
@@ -52,7 +53,7 @@ async def read_shopper(redis: Redis, keys: Keys, sid: str, events: int) -> Shopp
         CORRUPT.labels("u2q", error.reason).inc()
     try:
         profile = decode_profile(sid, raw_profile) if raw_profile is not None else Profile(consent=True, fields={})
-        shopper.profile = dict(profile.fields)
+        shopper.profile, shopper.consent = dict(profile.fields), profile.consent
     except CorruptValue as error:
         CORRUPT.labels("profile", error.reason).inc()
     return shopper

@@ -39,4 +39,6 @@ def parse_list(generation: Generation, drops: Counter[str], exclude: Collection[
             continue
         seen.add(near_key(query))
         queries.append(query)
+    if len(queries) > LIST_SIZE:
+        drops["surplus"] += len(queries) - LIST_SIZE
     return tuple(ScoredQuery(query, rank_score(rank)) for rank, query in enumerate(queries[:LIST_SIZE]))

@@ -56,7 +56,8 @@ class Action:
 
 def field(text: str) -> str:
     """Return `text` safe inside a field: clean, no angle brackets, lower case, at most `MAX_FIELD_CHARS` long."""
-    safe = clean(text.translate(_BRACKETS)).lower()
+    # Cleaned first, since full-width brackets become plain ones only then.
+    safe = clean(clean(text).translate(_BRACKETS)).lower()
     if len(safe) <= MAX_FIELD_CHARS:
         return safe
     cut = safe[:MAX_FIELD_CHARS]

@@ -87,13 +87,22 @@ class VllmGenerator:
 
     @staticmethod
     def _parse(response: httpx.Response, expected: int) -> list[Generation | None]:
-        choices = sorted(_field(response, "choices"), key=lambda choice: int(choice.get("index", 0)))
+        choices = _field(response, "choices")
         if len(choices) != expected:
             raise GeneratorUnavailable(f"vLLM answered {len(choices)} of {expected} prompts")
-        tokens = round(int(response.json().get("usage", {}).get("completion_tokens", 0)) / expected)
-        return [
-            Generation(str(choice.get("text", "")), tokens, choice.get("finish_reason") == "length")
+        by_index = {
+            choice["index"]: choice
             for choice in choices
+            if isinstance(choice.get("index"), int) and isinstance(choice.get("text"), str)
+        }
+        if set(by_index) != set(range(expected)):
+            raise GeneratorUnavailable(f"vLLM's choices lack texts or indexes: {response.text[:_MAX_DETAIL]}")
+        usage = response.json().get("usage")
+        total = usage.get("completion_tokens") if isinstance(usage, dict) else None
+        tokens = round(total / expected) if isinstance(total, int) else 0
+        return [
+            Generation(by_index[index]["text"], tokens, by_index[index].get("finish_reason") == "length")
+            for index in range(expected)
         ]
 
 

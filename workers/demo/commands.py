@@ -95,9 +95,9 @@ def _play(exits: ExitStack, console: Console, *, model: Path, var: Path, shopper
         return
     for name, value in summary.items():
         console.print(f"  {name:<22}{value}")
-    user = players[0].user_id
-    console.print(f"\nOpen [bold]{url}/[/bold] in a browser ({url}/docs for the API), or try:\n"
-                  f"  curl '{url}/v1/hints?user_id={user}'\nLogs are in {var / 'logs'}. Ctrl-C stops everything.")  # fmt: skip
+    console.print(f"\nOpen [bold]{url}/[/bold] in a browser ({url}/docs for the API), or try:", highlight=False)
+    console.print(f"  curl '{url}/v1/hints?user_id={players[0].user_id}'", highlight=False)
+    console.print(f"Logs are in {var / 'logs'}. Ctrl-C stops everything.", highlight=False)
     while (dead := processes.dead()) is None:
         time.sleep(0.5)
     raise StartError(f"{dead} ended by itself; see {processes.log(dead)}")

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from service.contracts.errors import ArtefactError
+from workers.common.dataset import Dataset
 
 BEHAVIOUR = ("search", "click", "cart", "purchase", "hint_click")
 MIN_EVENTS = 5
@@ -35,22 +36,24 @@ def choose(dataset: Path, count: int, now: float) -> list[SampleShopper]:
     """
     columns = ["user_id", "ts", "type", "query", "item_id"]
     events = (
-        pl.scan_parquet(dataset / "events" / "*.parquet")
+        Dataset(dataset)
+        .scan_events()
         .select(columns)
         .filter(pl.col("type").is_in(BEHAVIOUR))
         .sort("user_id", "ts", maintain_order=True)
         .collect()
     )
-    profiles = {row.pop("user_id"): row for row in pl.read_parquet(dataset / "profiles.parquet").iter_rows(named=True)}
+    profiles = {row.pop("user_id"): row for row in Dataset(dataset).profiles().iter_rows(named=True)}
     chosen: list[SampleShopper] = []
     for (user_id,), group in events.group_by("user_id", maintain_order=True):
         rows = group.to_dicts()
         last_click = next((i for i in range(len(rows) - 1, -1, -1) if rows[i]["type"] == "click"), 0)
         told = rows[: last_click + 1][-MAX_EVENTS:]
         searches = sum(row["type"] == "search" for row in told)
-        if len(told) < MIN_EVENTS or searches < _MIN_SEARCHES:
+        profile = profiles.get(user_id, {})
+        if len(told) < MIN_EVENTS or searches < _MIN_SEARCHES or profile.get("consent") is False:
             continue
-        fields = {name: value for name, value in profiles.get(user_id, {}).items() if isinstance(value, str)}
+        fields = {name: value for name, value in profile.items() if isinstance(value, str)}
         chosen.append(_shift(str(user_id), fields, told, now))
         if len(chosen) == count:
             return chosen

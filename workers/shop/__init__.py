@@ -1,1 +1,1 @@
-"""The sample shop: a catalogue, shoppers who behave plausibly, and their logs in the log contract."""
+"""The sample shop: a catalogue, shoppers who have needs, and the logs that they leave."""

@@ -1,194 +1,164 @@
-"""The sample shop's catalogue, made from the data files alone: the same for every seed of shoppers."""
+"""The shop's categories, as the simulation uses them: one list a locale, linked by complements and substitutes."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Final, NamedTuple
 
-import numpy as np
-import yaml
+from workers.shop.draws import running_sums
+from workers.shop.items import Item, Listings, list_items
+from workers.shop.schema import DATA, BrandEntry, CategoryEntry, DepartmentEntry, read_departments
 
-ITEMS_PER_CATEGORY = 42
-ITEMS_PER_ZH_CATEGORY = 14
-_TIER_PRICE = {"value": 0.75, "mid": 1.0, "premium": 1.45}
-_ALWAYS_SHOWN_AXES = 2
+GENERATOR_VERSION: Final = 1
+"""Raise it when the same data and seed give other logs."""
+ENGLISH: Final = "en-US"
+CHINESE: Final = "zh-CN"
+_VALUE_DECAY = 1.0
+_AXIS_DECAY = 1.2
 
 
-@dataclass(frozen=True, slots=True)
-class ProductType:
-    """What a product is; `words` is how shoppers type it, head first."""
+class Kind(NamedTuple):
+    """A product type."""
 
     name: str
     weight: float
-    words: Sequence[str]
+    words: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A listing. `attributes` maps axis to value."""
+class Axis(NamedTuple):
+    """An attribute: its name and what it can be."""
 
-    item_id: str
-    title: str
-    category: "Category"
-    type_index: int
-    attributes: Mapping[str, str]
-    brand: str
-    tier: str
-    price: float
-    seller_id: str
+    name: str
+    values: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Category:
-    """A leaf category in one locale; a zh-CN twin has the id `<id>@zh`."""
+    """A leaf category in one locale. Lists of weights are running sums, for `Draws.pick`."""
 
+    index: int
     id: str
     locale: str
     path: str
     department: str
+    group: str
     popularity: float
-    brands: Sequence[tuple[str, str]]
-    types: Sequence[ProductType]
-    head: Sequence[str]
-    attributes: Mapping[str, Sequence[str]]
-    specs: Sequence[str]
-    use_cases: Sequence[str]
-    gift_for: Sequence[str]
+    brands: tuple[BrandEntry, ...]
+    kinds: tuple[Kind, ...]
+    head: tuple[str, ...]
+    axes: tuple[Axis, ...]
+    specs: tuple[str, ...]
+    use_cases: tuple[str, ...]
+    gift_for: tuple[str, ...]
     price: tuple[float, float]
     season: str | None
-    repurchase_days: int | None
-    complements: Sequence[str]
+    repurchase_days: float | None
+    complements: list["Category"] = field(default_factory=list)
+    substitutes: list["Category"] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
+    by_kind: list[list[Item]] = field(default_factory=list)
+    kind_sums: list[float] = field(default_factory=list)
+    axis_sums: list[float] = field(default_factory=list)
+    value_sums: list[list[float]] = field(default_factory=list)
+    item_sums: list[list[float]] = field(default_factory=list)
+
+    def stock(self, items: list[Item]) -> None:
+        """Fill the shelves."""
+        self.items = items
+        self.by_kind = [[item for item in items if item.kind == kind] or items for kind in range(len(self.kinds))]
+        self.kind_sums = running_sums([kind.weight for kind in self.kinds])
+        self.axis_sums = running_sums([(n + 1) ** -_AXIS_DECAY for n in range(len(self.axes))])
+        self.value_sums = [running_sums([(n + 1) ** -_VALUE_DECAY for n in range(len(a.values))]) for a in self.axes]
+        self.item_sums = [running_sums([item.weight for item in shelf]) for shelf in self.by_kind]
 
 
-@dataclass(frozen=True, slots=True)
-class Catalogue:
-    """Categories by id, and each category's items."""
+class Shop:
+    """The catalogue of every locale.
 
-    categories: Mapping[str, Category]
-    items: Mapping[str, Sequence[Item]]
+    Raises:
+        ConfigError: a data file is wrong.
+    """
 
-    @property
-    def digest(self) -> str:
-        """The hash that tags the shop: a change of the data files changes it."""
-        return _digest()
+    def __init__(self, data: Path = DATA) -> None:
+        self.data = data
+        departments = read_departments(data / "departments")
+        listings = Listings.read(data)
+        self.markets: dict[str, list[Category]] = {ENGLISH: [], CHINESE: []}
+        for department in departments:
+            for entry in department.categories:
+                self._add(_english(department, entry))
+                if entry.zh is not None:
+                    self._add(_chinese(department, entry, listings))
+        self._by_id = {(c.locale, c.id): c for market in self.markets.values() for c in market}
+        entries = {entry.id: entry for department in departments for entry in department.categories}
+        for category in self._by_id.values():
+            entry = entries[category.id]
+            category.complements = self._existing(category.locale, entry.complements)
+            category.substitutes = self._existing(category.locale, entry.substitutes)
+            category.stock(list_items(category, listings))
+
+    def _add(self, category: Category) -> None:
+        category.index = sum(len(market) for market in self.markets.values())
+        self.markets[category.locale].append(category)
+
+    def _existing(self, locale: str, ids: list[str]) -> list[Category]:
+        return [self._by_id[locale, id_] for id_ in ids if (locale, id_) in self._by_id]
+
+    def find(self, locale: str, category_id: str) -> Category | None:
+        """Return a category; None where the locale does not have it."""
+        return self._by_id.get((locale, category_id))
+
+    def items(self) -> list[Item]:
+        """Return every item, English first, in category order."""
+        return [item for market in self.markets.values() for category in market for item in category.items]
+
+    @cached_property
+    def hash(self) -> str:
+        """A digest of the data files and of the generator's version."""
+        digest = hashlib.blake2b(f"generator {GENERATOR_VERSION}".encode(), digest_size=16)
+        for path in sorted(self.data.rglob("*.yaml")):
+            digest.update(path.relative_to(self.data).as_posix().encode() + b"\0")
+            digest.update(path.read_bytes() + b"\0")
+        return digest.hexdigest()
 
 
-def _sources() -> list[tuple[str, bytes]]:
-    folder = files("workers.shop").joinpath("data", "departments")
-    return sorted((entry.name, entry.read_bytes()) for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-
-
-@cache
-def _digest() -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for name, content in _sources():
-        digest.update(name.encode())
-        digest.update(content)
-    return digest.hexdigest()
-
-
-@cache
-def load() -> Catalogue:
-    """Return the catalogue."""
-    categories: dict[str, Category] = {}
-    for _, content in _sources():
-        department = yaml.safe_load(content)
-        tiers = {brand["name"]: brand["tier"] for brand in department["brands"]}
-        for raw in department["categories"]:
-            for category in _categories(department, raw, tiers):
-                categories[category.id] = category
-    return Catalogue(categories, {category.id: _items(category) for category in categories.values()})
-
-
-def _categories(department: Mapping[str, Any], raw: Mapping[str, Any], tiers: Mapping[str, str]) -> list[Category]:
-    types = tuple(ProductType(t["name"], float(t["weight"]), tuple(t["words"])) for t in raw["types"])
-    english = Category(
-        id=raw["id"],
-        locale="en",
-        path=f"{department['name']} > {raw['group']} > {raw['name']}",
-        department=department["id"],
-        popularity=float(raw["popularity"]),
-        brands=tuple((brand, tiers[brand]) for brand in raw["brands"]),
-        types=types,
-        head=tuple(raw["head"]),
-        attributes={axis: tuple(map(str, values)) for axis, values in raw["attributes"].items()},
-        specs=tuple(raw["specs"]),
-        use_cases=tuple(raw["use_cases"]),
-        gift_for=tuple(raw.get("gift_for") or ()),
-        price=(float(raw["price"][0]), float(raw["price"][1])),
-        season=raw.get("season"),
-        repurchase_days=raw.get("repurchase_days") if raw.get("consumable") else None,
-        complements=tuple(raw["complements"]),
+def _english(department: DepartmentEntry, entry: CategoryEntry) -> Category:
+    brands = {brand.name: brand for brand in department.brands}
+    return Category(
+        index=-1,
+        id=entry.id,
+        locale=ENGLISH,
+        path=f"{department.name} > {entry.group} > {entry.name}",
+        department=department.id,
+        group=f"{department.id}/{entry.group}",
+        popularity=entry.popularity,
+        brands=tuple(brands[name] for name in entry.brands),
+        kinds=tuple(Kind(kind.name, kind.weight, tuple(kind.words)) for kind in entry.types),
+        head=tuple(entry.head),
+        axes=tuple(Axis(name, tuple(values)) for name, values in entry.attributes.items()),
+        specs=tuple(entry.specs),
+        use_cases=tuple(entry.use_cases),
+        gift_for=tuple(entry.gift_for),
+        price=entry.price,
+        season=entry.season,
+        repurchase_days=entry.repurchase_days if entry.consumable else None,
     )
-    zh = raw.get("zh")
-    if not zh:
-        return [english]
-    chinese = Category(
-        id=f"{raw['id']}@zh",
-        locale="zh",
-        path=f"{department['name_zh']} > {zh['name']}",
-        department=department["id"],
-        popularity=english.popularity,
-        brands=english.brands,
-        types=tuple(ProductType(n, t.weight, (n,)) for n, t in zip(zh["types"], types, strict=True)),
-        head=tuple(zh["head"]),
-        attributes={axis: tuple(map(str, values)) for axis, values in zh["attributes"].items()},
-        specs=(),
-        use_cases=tuple(zh["use_cases"]),
-        gift_for=(),
-        price=english.price,
-        season=english.season,
-        repurchase_days=english.repurchase_days,
-        complements=tuple(f"{other}@zh" for other in english.complements),
+
+
+def _chinese(department: DepartmentEntry, entry: CategoryEntry, listings: Listings) -> Category:
+    words = entry.zh
+    if words is None:
+        raise ValueError(f"{entry.id} has no Chinese words")
+    category = _english(department, entry)
+    category.locale = CHINESE
+    category.path = f"{department.name_zh} > {words.name}"
+    category.kinds = tuple(
+        Kind(name, kind.weight, (name,)) for name, kind in zip(words.types, entry.types, strict=True)
     )
-    return [english, chinese]
-
-
-def _items(category: Category) -> list[Item]:
-    """Return a category's listings, from a generator of its own, so that one category's edit leaves others alone."""
-    seed = int.from_bytes(hashlib.blake2b(category.id.encode(), digest_size=8).digest())
-    rng = np.random.default_rng(seed)
-    weights = np.array([t.weight for t in category.types])
-    weights = weights / weights.sum()
-    low, high = np.log(category.price)
-    base = category.id.removesuffix("@zh")
-    mark = "zh" if category.locale == "zh" else ""
-    items = []
-    for index in range(ITEMS_PER_ZH_CATEGORY if category.locale == "zh" else ITEMS_PER_CATEGORY):
-        # Every type is on offer at least once, the rest by weight.
-        kind = index if index < len(weights) else int(rng.choice(len(weights), p=weights))
-        brand, tier = category.brands[int(rng.integers(len(category.brands)))]
-        attributes = {axis: values[int(rng.integers(len(values)))] for axis, values in category.attributes.items()}
-        price = float(np.exp(rng.triangular(low, (low + high) / 2, high))) * _TIER_PRICE[tier]
-        items.append(
-            Item(
-                item_id=f"{category.department[:4]}-{base}-{mark}{index:04d}",
-                title=_title(category, kind, brand, attributes, index, rng),
-                category=category,
-                type_index=kind,
-                attributes=attributes,
-                brand=brand,
-                tier=tier,
-                price=round(price, 2),
-                seller_id=f"seller{int(rng.zipf(1.6)) % 400:03d}",
-            )
-        )
-    return items
-
-
-def _title(
-    category: Category, kind: int, brand: str, attributes: Mapping[str, str], index: int, rng: np.random.Generator
-) -> str:
-    values = list(attributes.values())
-    name = category.types[kind].name
-    if category.locale == "zh":
-        return f"{brand} {''.join(values[:_ALWAYS_SHOWN_AXES])}{name} {category.use_cases[index % len(category.use_cases)]}"
-    model = f" {chr(65 + index % 26)}{int(rng.integers(10, 99))}" if rng.random() < 0.3 else ""
-    front = " ".join(value.title() for value in values[:_ALWAYS_SHOWN_AXES])
-    rest = f", {', '.join(value.title() for value in values[_ALWAYS_SHOWN_AXES:])}" if rng.random() < 0.5 else ""
-    if len(values) <= _ALWAYS_SHOWN_AXES:
-        rest = ""
-    spec = f", {category.specs[int(rng.integers(len(category.specs)))]}" if rng.random() < 0.7 else ""
-    return f"{brand}{model} {front} {name.title()}{rest}{spec}"
+    category.head = tuple(words.head)
+    category.axes = tuple(Axis(name, tuple(words.attributes[name])) for name in entry.attributes)
+    category.specs = listings.zh_specs
+    category.use_cases = tuple(words.use_cases)
+    category.gift_for = ()
+    return category

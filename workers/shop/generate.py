@@ -1,93 +1,129 @@
-"""Write the sample shop's logs as a dataset: shopper by shopper, so memory does not grow with their number."""
+"""Generate a dataset shopper by shopper, in row groups of a fixed size: memory does not grow with their number."""
 
-import json
-import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from service.contracts.errors import ArtefactError
-from workers.common.dataset import EVENTS, ITEMS, PROFILES, SCHEMA_VERSION
-from workers.shop import catalogue as catalogues
-from workers.shop.sessions import timeline
-from workers.shop.shoppers import new_shopper
+from workers.common.dataset import ITEM_SCHEMA, ITEMS, PROFILE_SCHEMA, PROFILES, TRUTH, DatasetWriter
+from workers.shop.catalogue import GENERATOR_VERSION, Shop
+from workers.shop.draws import Stream
+from workers.shop.event_log import EventLog
+from workers.shop.logging_policy import NAME
+from workers.shop.people import DAY_S
+from workers.shop.shopper import Shopper
+from workers.shop.warm_up import learn
+from workers.shop.world import World, live
 
-END = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
-_PART_EVENTS = 200_000
-_DAY = 86400.0
+END: Final = datetime(2026, 11, 1, tzinfo=UTC)
+"""Logs end here unless told otherwise: the same command gives the same files on any day."""
+SHOPPERS_PER_GROUP: Final = 1000
+GROUPS_PER_PART: Final = 20
+MAX_SHOPPERS: Final = 9_999_999
+TRUTH_SHOPPERS: Final = pa.schema(
+    [
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("nature", pa.string(), nullable=False),
+        pa.field("life_events", pa.list_(pa.string()), nullable=False),
+    ]
+)
 
 
-def generate(out: Path, shoppers: int, days: int, seed: int, progress: Callable[[int], None]) -> dict[str, Any]:
-    """Write a dataset to `out`; return its manifest. The same arguments give the same files.
+def item_table(shop: Shop) -> pa.Table:
+    """Return the catalogue in the dataset's schema."""
+    return pa.Table.from_pylist(
+        [
+            {
+                "item_id": item.id,
+                "title": item.title,
+                "category": item.category.path,
+                "brand": item.category.brands[item.brand].name,
+                "price": item.price,
+                "seller_id": item.seller,
+                "attributes": item.attributes(),
+            }
+            for item in shop.items()
+        ],
+        schema=ITEM_SCHEMA,
+    )
+
+
+def generate(
+    root: Path,
+    *,
+    shoppers: int,
+    days: int,
+    seed: int,
+    overwrite: bool = False,
+    world: World | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Write a dataset of `shoppers` over `days` that end at `END`; return its manifest.
+
+    `advance` is told the number of shoppers done since the last call.
 
     Raises:
-        ArtefactError: `out` exists already.
+        ArtefactError: `root` is there already.
+        ConfigError: a data file of the shop is wrong.
     """
-    if out.exists():
-        raise ArtefactError(f"{out}: exists already; remove it or name another directory")
-    staging = out.with_name(f".{out.name}.staging")
-    shutil.rmtree(staging, ignore_errors=True)
-    (staging / "events").mkdir(parents=True)
-    try:
-        manifest = _write(staging, shoppers, days, seed, progress)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-    staging.rename(out)
-    return manifest
+    with DatasetWriter(root, overwrite=overwrite) as writer:
+        world = world or World.read()
+        end = END.timestamp()
+        span = (end - days * DAY_S, end)
+        writer.write(ITEMS, item_table(world.shop))
+        visits = world.visits(learn(world, seed, span[0]))
+        natures = {"regular": 0, "cold": 0, "bot": 0}
+        for group, first in enumerate(range(0, shoppers, SHOPPERS_PER_GROUP)):
+            log, people = EventLog(), []
+            for index in range(first, min(first + SHOPPERS_PER_GROUP, shoppers)):
+                shopper, nature = live(world, visits, (seed, Stream.SHOPPERS, index), span, log)
+                natures[nature] += 1
+                people.append((shopper, nature))
+            writer.write_events(group // GROUPS_PER_PART, log.events())
+            writer.write(f"{TRUTH}/clicks.parquet", log.truth_table())
+            writer.write(PROFILES, _profiles([shopper for shopper, _ in people]))
+            writer.write(f"{TRUTH}/shoppers.parquet", _truth([(s.user_id, n, s.life_events) for s, n in people]))
+            advance(len(people))
+        manifest = {
+            "source": "shop",
+            "generator": GENERATOR_VERSION,
+            "shop_hash": world.shop.hash,
+            "seed": seed,
+            "shoppers": shoppers,
+            "days": days,
+            "items": len(world.shop.items()),
+            "from": datetime.fromtimestamp(span[0], UTC).isoformat(),
+            "to": END.isoformat(),
+            "natures": natures,
+            "noise_share": world.rates.noise_share,
+            "policy": {"name": NAME, "epsilon": world.rates.epsilon},
+        }
+        writer.close(manifest)
+    return {"events": writer.events, **manifest}
 
 
-def _write(folder: Path, shoppers: int, days: int, seed: int, progress: Callable[[int], None]) -> dict[str, Any]:
-    catalogue = catalogues.load()
-    start = END - days * _DAY
-    month = datetime.fromtimestamp(END - days * _DAY / 2, UTC).month
-    events: list[dict[str, Any]] = []
-    profiles: list[dict[str, Any]] = []
-    total = parts = 0
-    for number in range(shoppers):
-        rng = np.random.default_rng((seed, number))
-        shopper = new_shopper(number, catalogue, start, END, month, rng)
-        profiles.append(
+def _profiles(shoppers: list[Shopper]) -> pa.Table:
+    return pa.Table.from_pylist(
+        [
             {
-                "user_id": shopper.user_id, "segment": shopper.segment, "budget": shopper.budget,
-                "region": shopper.region, "locale": shopper.locale, "consent": True,
-            }  # fmt: skip
-        )
-        for index, event in enumerate(timeline(shopper, catalogue, start, END, rng)):
-            events.append({"user_id": shopper.user_id, "event_id": f"{seed}-{shopper.user_id}-{index}", **event})
-        if len(events) >= _PART_EVENTS:
-            total, parts = total + len(events), parts + 1
-            _flush(folder, parts, events)
-        progress(1)
-    total, parts = total + len(events), parts + 1
-    _flush(folder, parts, events)
-    pq.write_table(pa.Table.from_pylist(profiles, PROFILES), folder / "profiles.parquet")
-    pq.write_table(pa.Table.from_pylist(_items(catalogue), ITEMS), folder / "items.parquet")
-    manifest = {
-        "schema": SCHEMA_VERSION, "source": "sample shop", "shop": catalogue.digest, "seed": seed,
-        "shoppers": shoppers, "days": days, "events": total, "start": start, "end": END,
-    }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    return manifest
+                "user_id": shopper.user_id,
+                "segment": shopper.profile.segment.id,
+                "budget": shopper.profile.budget,
+                "region": shopper.profile.region.id,
+                "locale": shopper.profile.locale,
+                "consent": shopper.profile.consent,
+            }
+            for shopper in shoppers
+        ],
+        schema=PROFILE_SCHEMA,
+    )
 
 
-def _flush(folder: Path, part: int, events: list[dict[str, Any]]) -> None:
-    pq.write_table(pa.Table.from_pylist(events, EVENTS), folder / "events" / f"part-{part:05d}.parquet")
-    events.clear()
-
-
-def _items(catalogue: catalogues.Catalogue) -> list[dict[str, Any]]:
-    return [
-        {
-            "item_id": item.item_id, "title": item.title, "category": item.category.path, "brand": item.brand,
-            "price": item.price, "seller_id": item.seller_id,
-            "attributes": json.dumps(dict(item.attributes), ensure_ascii=False),
-        }  # fmt: skip
-        for items in catalogue.items.values()
-        for item in items
-    ]
+def _truth(rows: list[tuple[str, str, list[str]]]) -> pa.Table:
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return pa.Table.from_arrays(
+        [pa.array(column, field.type) for column, field in zip(columns, TRUTH_SHOPPERS, strict=True)],
+        schema=TRUTH_SHOPPERS,
+    )

@@ -42,10 +42,10 @@ class X2QStore:
     async def info(self) -> dict[str, dict[str, Any]]:
         """Return what each version in Redis says of itself, by version."""
         found: dict[str, dict[str, Any]] = {}
-        async for key in self._scan(f"{self._keys.x2q_pointer()}:*"):
-            parts = key.removeprefix(self._keys.x2q_pointer() + ":").split(":")
-            if len(parts) == 1 and (raw := await self._redis.get(key)):
-                found[parts[0]] = orjson.loads(raw)
+        async for key in self._scan(self._keys.x2q_pattern()):
+            version = self._keys.x2q_version(key)
+            if key == self._keys.x2q_info(version) and (raw := await self._redis.get(key)):
+                found[version] = orjson.loads(raw)
         return found
 
     @staticmethod
@@ -84,19 +84,21 @@ class X2QStore:
 
     async def _make_current(self, version: str) -> None:
         before = await self.current()
-        async for batch in self._batches(f"{self._keys.x2q_pointer()}:{version}*"):
+        async for batch in self._batches(self._keys.x2q_pattern(version)):
             pipe = self._redis.pipeline(transaction=False)
             for key in batch:
                 pipe.persist(key)
             await pipe.execute()
-        if not await self._redis.eval(lua.FLIP, 1, self._keys.x2q_pointer(), before or "", version):
-            raise PublishError(f"x2q moved away from {before} while {version} was published: look at aigq think status")
+        moved = await self._redis.eval(lua.FLIP, 1, self._keys.x2q_pointer(), before or "", version)
+        current = version if moved else await self.current()
         async for batch in self._batches(self._keys.x2q_pattern()):
             pipe = self._redis.pipeline(transaction=False)
             for key in batch:
-                if not key.startswith(f"{self._keys.x2q_pointer()}:{version}"):
+                if self._keys.x2q_version(key) != current:
                     pipe.pexpire(key, self._keep_ms, nx=True)
             await pipe.execute()
+        if not moved:
+            raise PublishError(f"x2q moved away from {before} while {version} was published: look at aigq think status")
 
     async def _scan(self, pattern: str) -> AsyncIterator[str]:
         async for key in self._redis.scan_iter(match=pattern, count=_SCAN_BATCH):

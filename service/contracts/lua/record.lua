@@ -7,10 +7,6 @@
 local sid, delay, max_wait, urgent_delay = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local ttl, n = tonumber(ARGV[7]), tonumber(ARGV[11])
 
-for i = 12 + n, #ARGV do
-  redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[8], '*', 'e', ARGV[i])
-end
-
 if ARGV[10] ~= '' then
   redis.call('HSET', KEYS[2], 'consent', ARGV[10])
 end
@@ -24,6 +20,9 @@ if redis.call('HGET', KEYS[2], 'consent') == '0' then
   redis.call('HDEL', KEYS[4], sid)
   redis.call('EXPIRE', KEYS[2], ttl)
   return 0
+end
+for i = 12 + n, #ARGV do
+  redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[8], '*', 'e', ARGV[i])
 end
 if n == 0 and ARGV[9] == '' then
   return 0

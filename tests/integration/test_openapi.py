@@ -1,0 +1,86 @@
+"""The OpenAPI document: valid, complete, and its examples work as they stand."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.openapi.models import OpenAPI
+
+from tests.integration.support import PROBLEM, send
+
+METHODS = {"get", "post", "put", "delete"}
+
+
+@pytest.fixture
+def document(client: httpx.Client) -> dict[str, Any]:
+    """Return what the service says of itself."""
+    found: dict[str, Any] = client.get("/openapi.json").json()
+    return found
+
+
+def _walk(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _walk(inner)
+
+
+def test_the_document_is_valid(document: dict[str, Any]) -> None:
+    """It has the shape of OpenAPI 3.1, and every reference leads somewhere."""
+    OpenAPI.model_validate(document)
+    references = {node["$ref"] for node in _walk(document) if isinstance(node.get("$ref"), str)}
+    assert references
+    schemas = document["components"]["schemas"]
+    assert {reference.removeprefix("#/components/schemas/") for reference in references} <= set(schemas)
+    mapped = {target for node in _walk(document) for target in (node.get("mapping") or {}).values()}
+    assert {target.removeprefix("#/components/schemas/") for target in mapped} <= set(schemas)
+
+
+def test_every_route_is_told(document: dict[str, Any]) -> None:
+    """With a summary, and errors as problems."""
+    operations = {(m, p): o for p, path in document["paths"].items() for m, o in path.items() if m in METHODS}
+    assert set(operations) >= {
+        ("get", "/v1/hints"), ("post", "/v1/hints"), ("post", "/v1/events"), ("put", "/v1/shoppers/{user_id}/profile"),
+        ("delete", "/v1/shoppers/{user_id}"), ("get", "/healthz"), ("get", "/readyz"), ("get", "/metrics"),
+    }  # fmt: skip
+    for (_, path), operation in operations.items():
+        assert operation["summary"]
+        if path.startswith("/v1/"):
+            problems = [r for status, r in operation["responses"].items() if status.startswith(("4", "5"))]
+            assert problems
+            assert all(PROBLEM in response["content"] for response in problems), path
+
+
+def test_the_examples_work(client: httpx.Client, document: dict[str, Any]) -> None:
+    """A newcomer copies them."""
+    post = document["paths"]["/v1/events"]["post"]["requestBody"]["content"]["application/json"]
+    assert {"search", "click", "hint_click", "batch"} <= set(post["examples"])
+    for name, example in post["examples"].items():
+        value = example["value"]
+        for event in value if isinstance(value, list) else [value]:
+            event.pop("ts", None)  # a date in an example grows old
+        assert send(client, "POST", "/v1/events", value).status_code == 202, name
+    inline = document["paths"]["/v1/hints"]["post"]
+    example = inline["requestBody"]["content"]["application/json"]["example"]
+    answer = send(client, "POST", "/v1/hints", example)
+    assert answer.status_code == 200
+    shown = inline["responses"]["200"]["content"]["application/json"]["example"]
+    assert set(shown) == set(answer.json())
+    assert set(shown["hints"][0]) == set(answer.json()["hints"][0])
+    profile = document["paths"]["/v1/shoppers/{user_id}/profile"]["put"]["requestBody"]["content"]["application/json"]
+    for body in profile.get("examples") or profile["schema"].get("examples"):
+        assert send(client, "PUT", "/v1/shoppers/u42/profile", body).status_code == 204
+
+
+def test_operations(client: httpx.Client) -> None:
+    """Liveness, readiness and metrics as monitoring reads them."""
+    assert client.get("/healthz").json() == {"status": "alive"}
+    ready = client.get("/readyz").json()
+    assert (ready["status"], ready["redis"], ready["breaker"]) == ("ready", "ok", "closed")
+    assert ready["artefact"].startswith("00001-")
+    metrics = client.get("/metrics")
+    assert metrics.headers["content-type"].startswith("text/plain")
+    ours = [line for line in metrics.text.splitlines() if line.startswith("# HELP aigq_")]
+    assert len(ours) >= 12
+    assert 'aigq_requests_total{route="/v1/events"' in metrics.text

@@ -1,0 +1,60 @@
+"""A small shop written as a dataset, and text that tries to break things."""
+
+from pathlib import Path
+
+import polars as pl
+from hypothesis import strategies as st
+
+POPULAR_WITH_ALL = "camping stove"
+POPULAR_WITH_PARENTS = "baby monitor"
+TENT = "tent-1"
+TENT_CATEGORY = "Outdoors > Camping > Tents"
+RARE_QUERY = "engagement ring for anna"
+
+_ITEMS = [
+    (TENT, "Two Person Tent", TENT_CATEGORY, 99.0),
+    ("stove-1", "Gas Camping Stove", "Outdoors > Camping > Stoves", 39.5),
+    ("monitor-1", "Video Baby Monitor", "Baby > Safety", 79.0),
+    ("odd-1", "Thing Without Category", None, None),
+]
+_EVERYONE = [
+    POPULAR_WITH_ALL, "sleeping bag", "head torch", "hiking boots", "water bottle", "rain jacket", "picnic blanket",
+    "folding chair", "thermos flask", "trail snacks", "insect repellent", "first aid kit",
+]  # fmt: skip
+
+_NASTY = st.sampled_from(
+    "\x00\t\n\r\x1f\x7f\x85\xa0\xad\u0301\u0345\u200b\u200d\u202e\u2066\ufeff\ufffe\ud800\udfff\ue000"
+    "<>{}[]|\\`&\"'%:#ßİıﬁ＜＞Ⅷ½日本語한국 \u0378\U000e0001\U0001f600"
+)
+ANY_TEXT = st.text(st.characters(exclude_categories=()) | _NASTY, max_size=60)
+"""Any characters at all, lone surrogates included."""
+SAFE_TEXT = st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from("<>日 "), max_size=40)
+"""What UTF-8 can hold."""
+QUERIES = st.lists(
+    st.sampled_from(["tent", "tents", "red shoes", "shoe red", "boots", "lamp", "lamps", "usb c cable", "日本 茶"])
+    | st.text("abcdefgh ", min_size=2, max_size=12),
+    max_size=12,
+)
+"""Lists of plausible queries, with near-duplicates."""
+
+
+def write_dataset(path: Path) -> Path:
+    """Write items, events and profiles of ten shoppers to `path`; return it."""
+    (path / "events").mkdir(parents=True, exist_ok=True)
+    pl.DataFrame(_ITEMS, schema=["item_id", "title", "category", "price"], orient="row").write_parquet(
+        path / "items.parquet"
+    )
+    rows = []
+    for number in range(10):
+        user = f"u{number}"
+        rows += [(user, 1000.0, "search", query, None) for query in _EVERYONE[: 12 - number]]
+        if number < 4:
+            rows.append((user, 1001.0, "search", POPULAR_WITH_PARENTS, None))
+        rows.append((user, 1002.0, "click", None, TENT))
+    rows += [("u0", 1003.0, "search", RARE_QUERY, None), ("u1", 1003.0, "click", None, "stove-1")]
+    rows += [(f"u{number}", 1004.0, "search", "call +491234567890", None) for number in range(5)]
+    schema = {"user_id": pl.String, "ts": pl.Float64, "type": pl.String, "query": pl.String, "item_id": pl.String}
+    pl.DataFrame(rows, schema=schema, orient="row").write_parquet(path / "events" / "part-0.parquet")
+    segments = [(f"u{number}", "parent" if number < 4 else "camper") for number in range(10)]
+    pl.DataFrame(segments, schema=["user_id", "segment"], orient="row").write_parquet(path / "profiles.parquet")
+    return path

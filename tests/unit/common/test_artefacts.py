@@ -1,0 +1,93 @@
+"""Building the artefact: atomic, versioned, and nobody's private search becomes popular."""
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from service.contracts.errors import ArtefactError
+from service.ranking.catalogue import CURRENT, EVERYONE, Catalogue, current_version
+from service.recall import popular
+from tests.support import POPULAR_WITH_ALL, POPULAR_WITH_PARENTS, RARE_QUERY, write_dataset
+from workers.common.artefacts import build
+
+
+def test_popular_counts_shoppers_not_searches(catalogue: Catalogue) -> None:
+    """First what most shoppers searched, by segment too."""
+    assert catalogue.popular[EVERYONE][0].query == POPULAR_WITH_ALL
+    assert POPULAR_WITH_PARENTS in {q.query for q in catalogue.popular["parent"]}
+    assert POPULAR_WITH_PARENTS not in {q.query for q in catalogue.popular["camper"]}
+
+
+def test_a_query_of_few_shoppers_stays_private(catalogue: Catalogue) -> None:
+    """Fewer than three shoppers: k-anonymity. A phone number: never, however many typed it."""
+    shown = {q.query for queries in catalogue.popular.values() for q in queries}
+    assert RARE_QUERY not in shown
+    assert not any("call" in query for query in shown)
+
+
+def test_popular_recall_falls_back_to_everyone(catalogue: Catalogue) -> None:
+    """An unknown segment is no reason for an empty list."""
+    everyone = popular.recall(catalogue, {}, 5)
+    assert len(everyone) == 5
+    assert popular.recall(catalogue, {"segment": "never heard of"}, 5) == everyone
+    assert popular.recall(catalogue, {"segment": "parent"}, 50) != popular.recall(catalogue, {"segment": "camper"}, 50)
+
+
+def test_versions_follow_each_other(dataset: Path, tmp_path: Path) -> None:
+    """Each build is a new version; two are kept, the pointer names the last."""
+    versions = [build(dataset, tmp_path) for _ in range(3)]
+    assert versions == sorted(versions)
+    assert current_version(tmp_path) == versions[-1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([CURRENT, *versions[1:]])
+
+
+def test_the_same_dataset_gives_the_same_lists(dataset: Path, tmp_path: Path) -> None:
+    """Building is deterministic."""
+    one = Catalogue.open(tmp_path) if build(dataset, tmp_path) else None
+    other = Catalogue.open(tmp_path) if build(dataset, tmp_path) else None
+    assert one is not None
+    assert other is not None
+    assert one.popular == other.popular
+
+
+def test_a_failed_build_changes_nothing(dataset: Path, tmp_path: Path) -> None:
+    """The current version stays, and no half version lies about."""
+    root = tmp_path / "root"
+    version = build(dataset, root)
+    with pytest.raises(TypeError):
+        build(dataset, root, sample={"not": object()})
+    assert current_version(root) == version
+    assert sorted(path.name for path in root.iterdir()) == sorted([CURRENT, version])
+
+
+def test_missing_parts_of_a_dataset_are_named(tmp_path: Path) -> None:
+    """With the command that makes one."""
+    with pytest.raises(ArtefactError, match=r"items\.parquet: missing.*aigq"):
+        build(tmp_path / "nowhere", tmp_path / "root")
+    data = write_dataset(tmp_path / "data")
+    shutil.rmtree(data / "events")
+    with pytest.raises(ArtefactError, match="events: missing"):
+        build(data, tmp_path / "root")
+
+
+def test_a_dataset_without_searches_is_refused(tmp_path: Path) -> None:
+    """There would be nothing to fall back to."""
+    data = write_dataset(tmp_path / "data")
+    events = pl.read_parquet(data / "events" / "part-0.parquet")
+    events.filter(pl.col("type") != "search").write_parquet(data / "events" / "part-0.parquet")
+    with pytest.raises(ArtefactError, match="no query was searched by 3"):
+        build(data, tmp_path / "root")
+
+
+def test_profiles_and_optional_columns_may_be_missing(tmp_path: Path) -> None:
+    """Items need only an id and a title."""
+    data = write_dataset(tmp_path / "data")
+    (data / "profiles.parquet").unlink()
+    pl.read_parquet(data / "items.parquet", columns=["item_id", "title"]).write_parquet(data / "items.parquet")
+    build(data, tmp_path / "root")
+    catalogue = Catalogue.open(tmp_path / "root")
+    assert list(catalogue.popular) == [EVERYONE]
+    assert catalogue.item("tent-1").category == ""  # type: ignore[union-attr]
+    catalogue.close()

@@ -1,0 +1,152 @@
+"""Codecs: what goes in comes out for its owner only, and nothing but `CorruptValue` is ever raised."""
+
+from collections.abc import Callable
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.contracts.codecs import (
+    VERSION,
+    BehaviourEntry,
+    Profile,
+    QueryList,
+    ScoredQuery,
+    decode_behaviour,
+    decode_list,
+    decode_profile,
+    encode_behaviour,
+    encode_list,
+    encode_profile,
+)
+from service.contracts.errors import CorruptValue
+from service.contracts.keys import shopper_sid
+from tests.support import SAFE_TEXT
+
+SID = shopper_sid("u42")
+OTHER = shopper_sid("u43")
+REASONS = {"json", "shape", "version", "owner"}
+
+scores = st.integers(0, 10_000).map(lambda n: n / 10_000)
+lists = st.builds(
+    QueryList,
+    st.integers(0, 2**53),
+    st.integers(0, 2**45),
+    SAFE_TEXT,
+    st.lists(st.builds(ScoredQuery, SAFE_TEXT, scores), max_size=10).map(tuple),
+)
+profiles = st.builds(Profile, st.booleans(), st.dictionaries(SAFE_TEXT, SAFE_TEXT, max_size=5))
+owners = st.sampled_from([SID, OTHER, "item:a", "item:b", "category:A > B", "query:tent"])
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | SAFE_TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(SAFE_TEXT, inner, max_size=4),
+    max_leaves=8,
+)
+# Bytes that get past version and owner, so that the inner checks are tried too.
+almost = st.lists(json_values, max_size=5).map(lambda rest: orjson.dumps([VERSION, SID[:10], *rest]))
+broken = st.binary(max_size=80) | almost
+
+
+def _decode_one_behaviour(sid: str, raw: bytes) -> BehaviourEntry:
+    entries, reasons = decode_behaviour(sid, [raw])
+    if reasons:
+        raise CorruptValue(reasons[0])
+    return entries[0]
+
+
+LIST = encode_list(SID, QueryList(3, 1_700_000_000_000, "m", (ScoredQuery("tent", 1.0),)))
+ENTRY = encode_behaviour(SID, BehaviourEntry("search", 12.5, "tent"))
+PROFILE = encode_profile(SID, Profile(consent=True, fields={"segment": "parent"}))
+KINDS = [(decode_list, LIST), (_decode_one_behaviour, ENTRY), (decode_profile, PROFILE)]
+kinds = pytest.mark.parametrize(("decode", "raw"), KINDS, ids=["list", "behaviour", "profile"])
+Decode = Callable[[str, bytes], object]
+
+
+@given(owners, lists)
+def test_lists_round_trip(owner: str, value: QueryList) -> None:
+    """A list comes back as it was written."""
+    assert decode_list(owner, encode_list(owner, value)) == value
+
+
+@given(st.sampled_from(["search", "click"]), st.integers(0, 2**40), SAFE_TEXT)
+def test_behaviour_round_trips(kind: str, ts: int, ref: str) -> None:
+    """An entry comes back, to the millisecond."""
+    entry = BehaviourEntry(kind, ts / 1000, ref)
+    assert decode_behaviour(SID, [encode_behaviour(SID, entry)]) == ([entry], [])
+
+
+@given(profiles)
+def test_profiles_round_trip(profile: Profile) -> None:
+    """A profile comes back as it was written."""
+    assert decode_profile(SID, encode_profile(SID, profile)) == profile
+
+
+@kinds
+def test_another_owner_is_a_miss(decode: Decode, raw: bytes) -> None:
+    """One shopper's value is never read as another's."""
+    with pytest.raises(CorruptValue) as caught:
+        decode(OTHER, raw)
+    assert caught.value.reason == "owner"
+
+
+def test_another_trigger_is_a_miss() -> None:
+    """Triggers are compared whole, not by their first characters."""
+    raw = encode_list("item:long-identifier-1", QueryList(0, 1, "m", ()))
+    with pytest.raises(CorruptValue, match="owner"):
+        decode_list("item:long-identifier-2", raw)
+
+
+@kinds
+def test_another_version_is_a_miss(decode: Decode, raw: bytes) -> None:
+    """A value of tomorrow's schema is not guessed at."""
+    value = orjson.loads(raw)
+    value[0] = VERSION + 1
+    with pytest.raises(CorruptValue) as caught:
+        decode(SID, orjson.dumps([*value, "a field of tomorrow"]))
+    assert caught.value.reason == "version"
+
+
+@kinds
+def test_cut_short_is_broken_json(decode: Decode, raw: bytes) -> None:
+    """Every proper prefix is refused."""
+    for length in range(len(raw)):
+        with pytest.raises(CorruptValue) as caught:
+            decode(SID, raw[:length])
+        assert caught.value.reason == "json"
+
+
+@kinds
+def test_other_shapes(decode: Decode, raw: bytes) -> None:
+    """Fields that are missing, too many, or of another type are named `shape`."""
+    value = orjson.loads(raw)
+    for other in ([], {}, 1, None, value[:-1], [*value, 1], [*value[:2], *([{"a": 1}] * (len(value) - 2))]):
+        with pytest.raises(CorruptValue) as caught:
+            decode(SID, orjson.dumps(other))
+        assert caught.value.reason == "shape"
+
+
+@pytest.mark.parametrize("score", ["nan", "0.5", None, True, [1]])
+def test_a_score_is_a_number(score: object) -> None:
+    """A score that is no number would break the order of the answer."""
+    raw = orjson.dumps([VERSION, SID[:10], 1, 1, "m", [["tent", score]]])
+    with pytest.raises(CorruptValue, match="shape"):
+        decode_list(SID, raw)
+
+
+@kinds
+@given(raw_bytes=broken)
+def test_random_bytes_raise_nothing_else(decode: Decode, raw: bytes, raw_bytes: bytes) -> None:
+    """Whatever Redis holds, a reader sees a value or a `CorruptValue` with a bounded reason."""
+    del raw
+    try:
+        decode(SID, raw_bytes)
+    except CorruptValue as error:
+        assert error.reason in REASONS
+
+
+def test_one_broken_entry_does_not_hide_the_others() -> None:
+    """Behaviour is read entry by entry."""
+    entries, reasons = decode_behaviour(SID, [ENTRY, b"\x00", ENTRY, ENTRY.replace(SID[:10].encode(), b"someoneels")])
+    assert [entry.ref for entry in entries] == ["tent", "tent"]
+    assert reasons == ["json", "owner"]

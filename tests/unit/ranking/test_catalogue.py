@@ -1,0 +1,110 @@
+"""The catalogue artefact: what is half copied or altered is refused, and what is open stays usable."""
+
+import shutil
+from pathlib import Path
+
+import orjson
+import pytest
+
+from service.contracts.errors import ArtefactError
+from service.ranking.catalogue import CURRENT, EVERYONE, ITEMS, MANIFEST, POPULAR, SAMPLE, Catalogue
+from tests.support import TENT, TENT_CATEGORY
+
+
+@pytest.fixture
+def root(artefact_root: Path, tmp_path: Path) -> Path:
+    """Return a copy of the artefact that the test may spoil."""
+    return Path(shutil.copytree(artefact_root, tmp_path / "root"))
+
+
+def _version(root: Path) -> Path:
+    return root / (root / CURRENT).read_text().strip()
+
+
+def test_items(catalogue: Catalogue) -> None:
+    """Items by id; what is not there is not an error."""
+    item = catalogue.item(TENT)
+    assert item is not None
+    assert (item.title, item.category, item.price) == ("Two Person Tent", TENT_CATEGORY, 99.0)
+    odd = catalogue.item("odd-1")
+    assert odd is not None
+    assert (odd.category, odd.price) == ("", None)
+    assert set(catalogue.items([TENT, "gone", "odd-1"])) == {TENT, "odd-1"}
+
+
+@pytest.mark.parametrize("item_id", ["", "gone", "😀" * 128, "茶" * 200, "x" * 5000, "a\x00"])
+def test_ids_that_no_item_has(catalogue: Catalogue, item_id: str) -> None:
+    """Shoppers click on what was deleted, and clients send nonsense: both are just absent."""
+    assert catalogue.item(item_id) is None
+
+
+def test_popular_and_sample(catalogue: Catalogue) -> None:
+    """Everyone's list is always there, best first, scores in (0, 1]."""
+    scores = [q.score for q in catalogue.popular[EVERYONE]]
+    assert scores[0] == 1.0
+    assert scores == sorted(scores, reverse=True)
+    assert min(scores) > 0
+    assert catalogue.sample == {"shoppers": ["u1"]}
+
+
+@pytest.mark.parametrize("name", [ITEMS, POPULAR, SAMPLE, MANIFEST])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_half_copied_file_is_refused(root: Path, name: str, share: float) -> None:
+    """LMDB would crash the process on one (SIGBUS), so it is never opened."""
+    path = _version(root) / name
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(ArtefactError, match=name):
+        Catalogue.open(root)
+
+
+@pytest.mark.parametrize("name", [ITEMS, POPULAR, SAMPLE])
+def test_an_altered_file_is_refused(root: Path, name: str) -> None:
+    """One changed byte is enough."""
+    path = _version(root) / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtefactError, match="altered"):
+        Catalogue.open(root)
+
+
+@pytest.mark.parametrize("name", [ITEMS, POPULAR, SAMPLE, MANIFEST])
+def test_a_missing_file_is_refused(root: Path, name: str) -> None:
+    """The message has the path and the fix."""
+    (_version(root) / name).unlink()
+    with pytest.raises(ArtefactError, match=f"{name}: missing; build it with"):
+        Catalogue.open(root)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [None, [], {}, {"schema": 99, "files": {}}, {"schema": 1}, {"schema": 1, "files": {}}, {"schema": 1, "files": []},
+     {"schema": 1, "files": {ITEMS: 5}}],
+)  # fmt: skip
+def test_a_manifest_of_another_shape_is_refused(root: Path, manifest: object) -> None:
+    """Never a `KeyError` in the middle of a running service."""
+    (_version(root) / MANIFEST).write_bytes(orjson.dumps(manifest))
+    with pytest.raises(ArtefactError, match=MANIFEST):
+        Catalogue.open(root)
+
+
+@pytest.mark.parametrize("content", [b"", b"00009-nowhere\n", b"\xff\xfe"])
+def test_a_broken_pointer_is_refused(root: Path, content: bytes) -> None:
+    """`CURRENT` must name a version that is there."""
+    (root / CURRENT).write_bytes(content)
+    with pytest.raises(ArtefactError):
+        Catalogue.open(root)
+
+
+def test_nothing_published_yet(tmp_path: Path) -> None:
+    """The message says which command publishes."""
+    with pytest.raises(ArtefactError, match="aigq artefacts build"):
+        Catalogue.open(tmp_path)
+
+
+def test_an_open_artefact_survives_the_next_one(root: Path) -> None:
+    """Requests in flight read the old map, even once its files are gone."""
+    catalogue = Catalogue.open(root)
+    shutil.rmtree(root)
+    assert catalogue.item(TENT) is not None
+    catalogue.close()

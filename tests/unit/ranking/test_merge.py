@@ -1,0 +1,101 @@
+"""Merging: at most k, no two alike, nothing excluded, best first, no trigger takes all."""
+
+import math
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.contracts.text import near_key, normalise
+from service.ranking.filter import reject_reason
+from service.ranking.merge import (
+    TRIGGER_SHARE,
+    WEIGHT_POPULAR,
+    WEIGHT_U2Q,
+    Candidate,
+    merge,
+    rank_score,
+    recent_searches,
+    trigger_weight,
+)
+from tests.support import ANY_TEXT, QUERIES
+
+queries = QUERIES.flatmap(lambda known: st.sampled_from(known) if known else st.just("tent")) | ANY_TEXT
+u2q = st.builds(Candidate, queries, st.just("u2q"), st.floats(0, 1))
+x2q = st.builds(Candidate, queries, st.just("x2q"), st.floats(0, 1.2), st.sampled_from(["item:a", "item:b"]))
+candidates = st.lists(u2q | x2q, max_size=30)
+ks = st.integers(1, 12)
+
+
+@given(candidates, ks, QUERIES)
+def test_what_merge_promises(given_candidates: list[Candidate], k: int, exclude: list[str]) -> None:
+    """Its whole docstring, on any input."""
+    chosen = merge(given_candidates, k, exclude)
+    assert len(chosen) <= k
+    keys = [near_key(one.query) for one in chosen]
+    assert len(set(keys)) == len(keys)
+    assert set(keys).isdisjoint(near_key(query) for query in exclude)
+    assert {normalise(one.query) for one in chosen}.isdisjoint(map(normalise, exclude))
+    assert all(reject_reason(one.query) is None for one in chosen)
+    assert all(one in given_candidates for one in chosen)
+
+
+@given(candidates, ks, QUERIES)
+def test_merge_fills_what_can_be_filled(given_candidates: list[Candidate], k: int, exclude: list[str]) -> None:
+    """The list is short only if nothing else may be shown."""
+    blocked = {near_key(query) for query in exclude}
+    possible = {near_key(c.query) for c in given_candidates if reject_reason(c.query) is None} - blocked
+    assert len(merge(given_candidates, k, exclude)) == min(k, len(possible))
+
+
+@given(candidates, ks)
+def test_a_query_keeps_its_best_score(given_candidates: list[Candidate], k: int) -> None:
+    """Proposed twice, it is shown once, as its best proposer has it."""
+    for one in merge(given_candidates, k, []):
+        assert one.score == max(c.score for c in given_candidates if near_key(c.query) == near_key(one.query)
+                                and reject_reason(c.query) is None)  # fmt: skip
+
+
+@given(candidates, ks)
+def test_order_and_quota(given_candidates: list[Candidate], k: int) -> None:
+    """Best first; a trigger over its share comes last, and only where nothing else was left."""
+    chosen = merge(given_candidates, k, [])
+    quota = max(1, math.ceil(k * TRIGGER_SHARE))
+    seen: Counter[str] = Counter()
+    within, over = [], []
+    for one in chosen:
+        seen[one.trigger or ""] += 1
+        (over if one.trigger and seen[one.trigger] > quota else within).append(one.score)
+    assert [*within, *over] == [one.score for one in chosen]
+    assert within == sorted(within, reverse=True)
+    assert over == sorted(over, reverse=True)
+
+
+@given(candidates, ks, st.randoms(use_true_random=False))
+def test_the_order_of_sources_does_not_matter(given_candidates: list[Candidate], k: int, random: st.DrawFn) -> None:
+    """Candidates with scores of their own give the same list in any order."""
+    distinct = list({c.score: c for c in given_candidates}.values())
+    shuffled = list(distinct)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert merge(shuffled, k, []) == merge(distinct, k, [])
+
+
+def test_quota_holds_while_others_are_left() -> None:
+    """A click on a tent does not make all hints about tents."""
+    tents = [Candidate(f"tent {word}", "x2q", 1.2, "item:a") for word in "abcdefgh"]
+    others = [Candidate(f"lamp {word}", "popular", 0.01) for word in "abcdefgh"]
+    assert sum(one.trigger == "item:a" for one in merge([*tents, *others], 10, [])) == 4
+    assert len(merge(tents, 10, [])) == 8
+
+
+def test_weights_say_who_leads() -> None:
+    """A fresh trigger before the shopper's list, an old one after it, popular last."""
+    assert trigger_weight(0, fresh=True) > WEIGHT_U2Q > trigger_weight(0, fresh=False) > WEIGHT_POPULAR
+    assert trigger_weight(1, fresh=True) < trigger_weight(0, fresh=True)
+    assert rank_score(0) == 1.0
+    assert all(rank_score(rank) > rank_score(rank + 1) > 0 for rank in range(20))
+
+
+def test_recent_searches() -> None:
+    """What was searched or chosen as a hint; items are no queries."""
+    assert recent_searches([("search", "a"), ("click", "b"), ("hint_click", "c"), ("cart", "d")]) == ["a", "c"]

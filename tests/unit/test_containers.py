@@ -1,0 +1,134 @@
+"""What the container files promise. No engine runs here: they are parsed, and held against the code that they start."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from service.contracts.settings import Settings
+from workers.cli import COMMANDS
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+TARGETS = re.findall(r"^FROM\s+\S+\s+AS\s+(\S+)", DOCKERFILE, re.MULTILINE)
+OWN = sorted(name for name, one in SERVICES.items() if "build" in one)
+# What the official images start: https://hub.docker.com/r/valkey/valkey (runs its arguments as the command),
+# https://hub.docker.com/r/locustio/locust (entrypoint `locust`). vLLM's is set in the compose file.
+FOREIGN = {"valkey/valkey": "valkey-server", "locustio/locust": "-f"}
+
+
+def sections() -> dict[str, type[BaseModel]]:
+    """Return the model of each settings section."""
+    return {name: cast("type[BaseModel]", field.annotation) for name, field in Settings.model_fields.items()}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_own_images_run_aigq(name: str) -> None:
+    """Each service of ours builds a stage that exists and gives `aigq` a command that exists."""
+    assert SERVICES[name]["build"]["target"] in TARGETS
+    assert SERVICES[name]["command"][0] in COMMANDS
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - set(OWN)))
+def test_foreign_images_start_as_documented(name: str) -> None:
+    """Every other image is pinned, and started the way its page says."""
+    service = SERVICES[name]
+    image, _, tag = service["image"].partition(":")
+    assert tag not in {"", "latest"}
+    if image.startswith("vllm/"):
+        assert service["entrypoint"] == ["python3", "-m", "vllm.entrypoints.openai.api_server"]
+    else:
+        assert service["command"][0] == FOREIGN[image]
+
+
+def test_the_parts_that_make_the_whole_are_there() -> None:
+    """Store, model, artefacts, service, both workers and the load test."""
+    assert set(SERVICES) == {
+        "valkey", "vllm-cpu", "vllm-gpu", "artefacts", "service", "direct", "think", "locust",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_environment_names_settings(name: str) -> None:
+    """Each AIGQ_ variable is a setting: the service refuses others at start."""
+    for variable in SERVICES[name].get("environment", {}):
+        _, section, key = variable.lower().split("_", 2)
+        assert key in sections()[section].model_fields
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_vllm_serves_the_model_that_the_workers_ask_for(profile: str) -> None:
+    """Name, port and network alias agree on both sides."""
+    vllm, direct = SERVICES[f"vllm-{profile}"], SERVICES["direct"]["environment"]
+    arguments = vllm["command"]
+    assert vllm["profiles"] == [profile]
+    assert arguments[arguments.index("--served-model-name") + 1] == direct["AIGQ_VLLM_MODEL"]
+    port = arguments[arguments.index("--port") + 1]
+    assert direct["AIGQ_VLLM_URL"] == f"http://{vllm['networks']['default']['aliases'][0]}:{port}"
+
+
+def test_dependencies_exist_and_are_checked() -> None:
+    """Every dependency is a service; one awaited as healthy has a health check, its own or its image's."""
+    for service in SERVICES.values():
+        for name, condition in service.get("depends_on", {}).items():
+            assert name in SERVICES
+            if condition["condition"] == "service_healthy":
+                assert "healthcheck" in SERVICES[name] or SERVICES[name]["build"]["target"] == "service"
+            if SERVICES[name].get("profiles"):
+                assert condition["required"] is False
+
+
+def test_valkey_may_evict_only_what_expires() -> None:
+    """Queues and event streams have no TTL, so `volatile-lfu` leaves them alone; the log survives a restart."""
+    command = SERVICES["valkey"]["command"]
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    assert options["--maxmemory-policy"] == "volatile-lfu"
+    assert options["--appendonly"] == "yes"
+    assert options["--maxmemory"]
+
+
+def test_ports_are_published_on_loopback_only() -> None:
+    """Nothing here asks for a password, so nothing is published to the network."""
+    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_dockerfile_targets() -> None:
+    """Both images exist, run as an unprivileged user, and install pinned versions."""
+    assert {"service", "worker"} <= set(TARGETS)
+    stages = dict(zip(TARGETS, re.split(r"^FROM .*$", DOCKERFILE, flags=re.MULTILINE)[1:], strict=True))
+    for target in ("service", "worker"):
+        assert "USER 10001" in stages[target]
+    assert "/healthz" in stages["service"]
+    installs = re.findall(r"pip install (.*)", DOCKERFILE)
+    assert installs
+    assert all("-c constraints.txt" in install or "--no-deps" in install for install in installs)
+    assert re.search(r"^ARG PYTHON_IMAGE=python:3\.11\.\d+-slim", DOCKERFILE, re.MULTILINE)
+
+
+def test_copied_files_reach_the_build() -> None:
+    """`.dockerignore` shuts everything out but what the Dockerfile copies, and each of these exists."""
+    copied = {
+        path for line in re.findall(r"^COPY (?!--from)(.*)", DOCKERFILE, re.MULTILINE) for path in line.split()[:-1]
+    }
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert "*" in ignored
+    assert copied == {line[1:] for line in ignored if line.startswith("!")}
+    assert all((ROOT / path).exists() for path in copied)
+
+
+def test_default_config_shows_every_setting_with_its_default() -> None:
+    """`configs/default.toml` changes nothing and leaves nothing out."""
+    text = (ROOT / "configs" / "default.toml").read_text(encoding="utf-8")
+    data = tomllib.loads(text)
+    assert Settings(**data) == Settings.model_construct()
+    for section, model in sections().items():
+        for key, field in model.model_fields.items():
+            assert key in data[section] or (field.default is None and f"# {key} = " in text), f"{section}.{key}"

@@ -1,0 +1,56 @@
+"""The model card: which data and recipe made a checkpoint, and how it did."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from workers.training.recipe import Recipe
+
+_TEXT = """---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: text-generation
+---
+# {name}
+
+Search hints for shoppers of the sample shop: list-level fine-tuning (IL-SFT) from scratch, Qwen3 architecture,
+{parameters:.2f} M parameters, own byte-level BPE tokenizer of {vocabulary} entries. Two tasks, told apart by the
+first token of the prompt (`workers/common/prompt.py`): `<u2q>` (what a shopper did -> what they search next) and
+`<x2q>` (an item or category -> what it leads to). It answers with one query a line.
+
+It knows the sample shop and nothing else: for another shop, train another.
+
+## Data
+{data}
+
+Shoppers ({held_out:.0%}, by hash) and the last {days:g} days of the logs were never trained on.
+A query searched by fewer than {minimum} shoppers never became a label.
+
+## Recipe
+`aigq train sft --data DIR --recipe {recipe} --out models/{name}`
+
+```json
+{recipe_json}
+```
+
+## Figures
+{figures}
+"""
+
+
+def write(model: Path, recipe: Recipe, manifest: Mapping[str, Any], figures: Mapping[str, float]) -> None:
+    """Write `README.md` into the model directory."""
+    text = _TEXT.format(
+        name=model.name,
+        parameters=figures["parameters"] / 1e6,
+        vocabulary=recipe.tokenizer.vocabulary,
+        data="\n".join(f"- {key}: {value}" for key, value in manifest.items()),
+        held_out=recipe.data.held_out_share,
+        days=recipe.data.held_out_days,
+        minimum=recipe.data.min_shoppers,
+        recipe=recipe.name,
+        recipe_json=json.dumps(recipe.model_dump(), indent=2),
+        figures="\n".join(f"- {key}: {value:g}" for key, value in figures.items()),
+    )
+    (model / "README.md").write_text(text, encoding="utf-8")

@@ -1,0 +1,80 @@
+"""A training recipe: `configs/train/<name>.toml`. Importable without torch."""
+
+import tomllib
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from service.contracts.errors import ConfigError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataRecipe(_Section):
+    """How logs become samples."""
+
+    held_out_days: float = Field(gt=0)
+    held_out_share: float = Field(ge=0, lt=1)
+    cuts_per_shopper: int = Field(ge=1)
+    label_window_days: float = Field(gt=0)
+    min_shoppers: int = Field(ge=1, description="k-anonymity: rarer queries never become a label")
+    history_dropout: float = Field(ge=0, lt=1)
+
+
+class TokenizerRecipe(_Section):
+    """Byte-level BPE."""
+
+    vocabulary: int = Field(ge=300, le=200_000)
+
+
+class ModelRecipe(_Section):
+    """Qwen3 architecture, tied embeddings."""
+
+    hidden_size: int = Field(ge=16)
+    intermediate_size: int = Field(ge=16)
+    layers: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    kv_heads: int = Field(ge=1)
+    head_dim: int = Field(ge=16)
+    max_tokens: int = Field(ge=64)
+
+
+class SftRecipe(_Section):
+    """Optimisation."""
+
+    epochs: float = Field(gt=0)
+    batch_size: int = Field(ge=1)
+    learning_rate: float = Field(gt=0, lt=1)
+    warmup_share: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0)
+    checkpoints: int = Field(ge=1, description="how many times to save; the last is resumed after a kill")
+
+
+class Recipe(_Section):
+    """One file, one model."""
+
+    name: str
+    seed: int
+    data: DataRecipe
+    tokenizer: TokenizerRecipe
+    model: ModelRecipe
+    sft: SftRecipe
+
+    @classmethod
+    def load(cls, name: str, folder: Path = Path("configs/train")) -> Self:
+        """Return the recipe `name`.
+
+        Raises:
+            ConfigError: there is none of that name, or a key is wrong.
+        """
+        path = folder / f"{name}.toml"
+        try:
+            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        except OSError:
+            known = ", ".join(sorted(other.stem for other in folder.glob("*.toml")))
+            raise ConfigError(f"{path}: there is no such recipe; known: {known}") from None
+        except (tomllib.TOMLDecodeError, ValidationError) as error:
+            raise ConfigError(f"{path}: {error}") from None

@@ -1,0 +1,204 @@
+"""IL-SFT: list-level fine-tuning. Loss = the list's negative log-likelihood given the prompt, on the completion only.
+
+The model is trained from scratch (`mini`). Saved checkpoints are resumed after a kill; the finished model appears at
+its place in one rename, so serving never sees a half-written one.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import torch
+from datasets import Dataset
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from trl import SFTConfig, SFTTrainer
+
+from workers.training.recipe import ModelRecipe, Recipe
+from workers.training.samples import Sample
+
+mpl.use("Agg")
+
+_IGNORED = -100
+"""The label of tokens that are not learned (torch's default)."""
+
+
+def tokenise(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Dataset:
+    """Return rows of `input_ids` (prompt, completion, end) and `completion_mask` (1 on what is learned)."""
+    prompts = tokenizer([s.prompt for s in samples], add_special_tokens=False)["input_ids"]
+    completions = tokenizer([s.completion for s in samples], add_special_tokens=False)["input_ids"]
+    rows: dict[str, list[list[int]]] = {"input_ids": [], "completion_mask": []}
+    for prompt, completion in zip(prompts, completions, strict=True):
+        ids = [*prompt, *completion, tokenizer.eos_token_id]
+        if len(ids) <= max_tokens:
+            rows["input_ids"].append(ids)
+            rows["completion_mask"].append([0] * len(prompt) + [1] * (len(completion) + 1))
+    return Dataset.from_dict(rows)
+
+
+def new_model(recipe: ModelRecipe, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+    """Return an untrained Qwen3 model of the recipe's size."""
+    return Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=len(tokenizer),
+            hidden_size=recipe.hidden_size,
+            intermediate_size=recipe.intermediate_size,
+            num_hidden_layers=recipe.layers,
+            num_attention_heads=recipe.heads,
+            num_key_value_heads=recipe.kv_heads,
+            head_dim=recipe.head_dim,
+            max_position_embeddings=recipe.max_tokens,
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+class ListTrainer(SFTTrainer):
+    """TRL's trainer with the loss computed at the completion's positions alone.
+
+    TRL's own loss projects every prompt token to the vocabulary too; on a CPU that is over half of a step.
+    """
+
+    def compute_loss(
+        self,
+        model: PreTrainedModel,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,  # noqa: FBT001  (the base class's signature)
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Return the mean negative log-likelihood of completion tokens; labels are (batch, tokens), -100 elsewhere."""
+        labels = inputs["labels"][:, 1:]
+        learned = labels != _IGNORED
+        with self.accelerator.autocast():  # the model's own forward is bypassed, and with it accelerate's autocast
+            output = model.model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+            states = output.last_hidden_state[:, :-1]  # (batch, tokens - 1, width)
+            logits = model.lm_head(states[learned])  # (learned tokens, vocabulary)
+        total = torch.nn.functional.cross_entropy(logits.float(), labels[learned], reduction="sum")
+        loss = total / (num_items_in_batch if num_items_in_batch is not None else learned.sum())
+        return (loss, {"logits": logits}) if return_outputs else loss
+
+
+class _LossLog(TrainerCallback):
+    """Append each logged loss to a JSON-lines file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """See `TrainerCallback`."""
+        del args, control, kwargs
+        if logs and "loss" in logs:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+
+def train(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerFast, recipe: Recipe, out: Path) -> dict[str, float]:
+    """Train and write the model to `out`; return figures. Work in progress lives in `<out>.work` and is resumed."""
+    torch.manual_seed(recipe.seed)
+    rows = tokenise(samples, tokenizer, recipe.model.max_tokens)
+    work = _work_directory(out, recipe, len(rows))
+    model = new_model(recipe.model, tokenizer)
+    steps = max(1, round(len(rows) * recipe.sft.epochs / recipe.sft.batch_size))
+    arguments = SFTConfig(
+        output_dir=str(work),
+        max_steps=steps,
+        per_device_train_batch_size=recipe.sft.batch_size,
+        learning_rate=recipe.sft.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=max(1, round(steps * recipe.sft.warmup_share)),
+        weight_decay=recipe.sft.weight_decay,
+        adam_beta2=0.98,
+        max_grad_norm=1.0,
+        bf16=True,
+        use_cpu=not torch.cuda.is_available(),
+        train_sampling_strategy="group_by_length",
+        completion_only_loss=True,
+        max_length=None,
+        gradient_checkpointing=False,
+        logging_steps=20,
+        save_strategy="steps",
+        save_steps=max(1, steps // recipe.sft.checkpoints),
+        save_total_limit=1,
+        seed=recipe.seed,
+        report_to="none",
+        dataloader_num_workers=0,
+        dataset_num_proc=None,
+    )
+    trainer = ListTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=rows,
+        processing_class=tokenizer,
+        callbacks=[_LossLog(work / "loss.jsonl")],
+    )
+    resume = any(work.glob("checkpoint-*"))
+    result = trainer.train(resume_from_checkpoint=resume)
+    staging = out.with_name(f".{out.name}.staging")
+    shutil.rmtree(staging, ignore_errors=True)
+    model.to(torch.bfloat16).save_pretrained(staging)
+    tokenizer.save_pretrained(staging)
+    figures = {
+        "samples": float(len(rows)),
+        "steps": float(steps),
+        "parameters": float(sum(p.numel() for p in model.parameters())),
+        "train_loss": round(float(result.training_loss), 4),
+        "seconds": round(float(result.metrics["train_runtime"]), 1),
+    }
+    plot_loss(work / "loss.jsonl", staging / "loss.png")
+    _replace(staging, out)
+    return figures
+
+
+def _work_directory(out: Path, recipe: Recipe, rows: int) -> Path:
+    """Return where work in progress is kept; what another recipe or other data left there is thrown away."""
+    work = out.with_name(out.name + ".work")
+    described = json.dumps([recipe.model_dump(), rows])
+    known = work / "run.json"
+    if work.exists() and not (known.exists() and known.read_text(encoding="utf-8") == described):
+        shutil.rmtree(work)
+    work.mkdir(parents=True, exist_ok=True)
+    known.write_text(described, encoding="utf-8")
+    return work
+
+
+def _replace(staging: Path, out: Path) -> None:
+    """Put `staging` in the place of `out`; at no moment is a half-written model there."""
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    staging.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def plot_loss(log: Path, image: Path) -> None:
+    """Draw the training loss by step."""
+    points = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+    figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
+    axes.plot([point["step"] for point in points], [point["loss"] for point in points])
+    axes.set(xlabel="step", ylabel="loss (nats a token)", title="IL-SFT", yscale="log")
+    axes.grid(alpha=0.3)
+    figure.savefig(image, dpi=110)
+    plt.close(figure)
