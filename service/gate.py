@@ -96,7 +96,7 @@ class Gate:
 
 
 async def _answer(problem: Problem, request_id: str, send: Send) -> None:
-    headers = {"content-type": problems.MEDIA_TYPE, **problem.headers}
+    headers = {"content-type": problems.MEDIA_TYPE, **(problem.headers or {})}
     encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": int(problem.status), "headers": encoded})
     await send({"type": "http.response.body", "body": problems.body(problem, request_id)})

@@ -22,6 +22,7 @@ from service.store import ShopperStore
 
 _log = logging.getLogger(__name__)
 _POLL_S = 1.0
+_CANCEL_S = 0.1
 
 
 @dataclass(slots=True)
@@ -112,5 +113,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
 
 
 async def _stop(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    """Cancel until it ends: redis-py 8.1 loses a cancellation that arrives at the same moment as a reply."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_S)

@@ -104,7 +104,7 @@ def service(redis_port: int, artefacts: Path, log: Path, **variables: object) ->
             assert process.poll() is None, "the service ended by itself:\n" + log.read_text()
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(5)
 
 
 def query_list(owner: str, *queries: str, seq: int = 1, generated_ms: int | None = None) -> bytes:

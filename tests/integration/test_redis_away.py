@@ -65,14 +65,14 @@ def test_absent_at_start(port: int, start: AbstractContextManager[httpx.Client],
     """The service starts, serves what is popular, says what is missing, and recovers without a restart."""
     with start as client:
         assert _redis_state(client) != "ok"
-        assert _hints(client)["degraded"] == ["u2q"]
+        assert "u2q" in _hints(client)["degraded"]
         _assert_refused(send(client, "POST", "/v1/events", EVENT))
         _assert_refused(send(client, "PUT", "/v1/shoppers/u1/profile", {}))
         _assert_refused(client.delete("/v1/shoppers/u1"))
         with valkey(port):
             eventually(lambda: _redis_state(client) == "ok")
             assert send(client, "POST", "/v1/events", EVENT).status_code == 202
-            eventually(lambda: _hints(client)["degraded"] == [])
+            eventually(lambda: "u2q" not in _hints(client)["degraded"])
             assert Shopper("u1", redis, Keys("aigq", 8)).behaviour() == [("search", "tent")]
 
 
@@ -84,7 +84,7 @@ def test_killed(port: int, start: AbstractContextManager[httpx.Client], redis: "
         server.terminate()
         for _ in range(10):
             _assert_refused(send(client, "POST", "/v1/events", EVENT))
-            assert _hints(client)["degraded"] == ["u2q"]
+            assert "u2q" in _hints(client)["degraded"]
         eventually(lambda: _redis_state(client) != "ok")
         assert client.get("/readyz").json()["breaker"] in {"open", "half_open"}
         redis.connection_pool.disconnect()
@@ -92,7 +92,7 @@ def test_killed(port: int, start: AbstractContextManager[httpx.Client], redis: "
             eventually(lambda: send(client, "POST", "/v1/events", EVENT).status_code == 202)
             assert [line["event_id"] for line in shopper.logged() if line["type"] == "search"] == ["e1"]
             assert shopper.seq() == 1
-            eventually(lambda: _hints(client)["degraded"] == [])
+            eventually(lambda: "u2q" not in _hints(client)["degraded"])
             eventually(lambda: client.get("/readyz").json()["breaker"] == "closed")
             redis.connection_pool.disconnect()
 
@@ -105,7 +105,7 @@ def test_hanging(port: int, start: AbstractContextManager[httpx.Client], redis: 
         os.kill(server._process.pid, signal.SIGSTOP)
         try:
             for _ in range(10):
-                assert _hints(client)["degraded"] == ["u2q"]
+                assert "u2q" in _hints(client)["degraded"]
             started = time.perf_counter()
             _assert_refused(send(client, "POST", "/v1/events", {**EVENT, "event_id": "e2"}))
             assert time.perf_counter() - started < 2
@@ -114,7 +114,7 @@ def test_hanging(port: int, start: AbstractContextManager[httpx.Client], redis: 
         eventually(lambda: send(client, "POST", "/v1/events", {**EVENT, "event_id": "e2"}).status_code == 202)
         # The one that timed out may have arrived as well: at least once, and logs know it by its id.
         assert {line["event_id"] for line in shopper.logged() if line["type"] == "search"} == {"e1", "e2"}
-        eventually(lambda: _hints(client)["degraded"] == [])
+        eventually(lambda: "u2q" not in _hints(client)["degraded"])
         redis.connection_pool.disconnect()
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,6 +27,8 @@ _SEED = 20261123
 _SHOPPERS = 3000
 _DAYS = 30
 _ITEM_TRIGGERS = 600
+_WIDTH = 140
+"""Columns where the output is not a terminal."""
 
 
 @app.command(epilog="Example: aigq demo --once --shoppers 24")
@@ -38,7 +41,7 @@ def demo(
     var: Annotated[Path, typer.Option(help="directory for data, artefacts and logs")] = Path("var/demo"),
 ) -> None:
     """Start Valkey, vLLM, the service and a worker; replay shoppers; print hints before, after a click, refreshed."""
-    console = Console(stderr=not os.isatty(1) and not once, soft_wrap=True)
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     stack.preflight(model)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -58,7 +61,6 @@ def _play(exits: ExitStack, console: Console, *, model: Path, var: Path, shopper
     env = {
         "AIGQ_SERVICE_ARTEFACTS": str(var / "artefacts"),
         "AIGQ_THINK_MAX_ITEMS": str(_ITEM_TRIGGERS),
-        "AIGQ_REDIS_NAMESPACE": os.environ.get("AIGQ_REDIS_NAMESPACE", f"aigq-demo-{os.getpid()}"),
         **stack.start_valkey(exits),
     }
     env["AIGQ_VLLM_URL"], wait_for_vllm = stack.start_vllm(processes, model)

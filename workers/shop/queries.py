@@ -241,7 +241,8 @@ class QueryBook:
     ) -> Query:
         short = [text for form in forms[:2] for text in self.habits.abbreviated(form)]
         weights = self.habits.variant_weights
-        distinct = tuple(dict.fromkeys([*forms[: len(weights) - 2], *short]))[: len(weights)]
+        typed = (form.lower() for form in (*forms[: len(weights) - 2], *short))
+        distinct = tuple(dict.fromkeys(typed))[: len(weights)]
         query = Query(category, level, kind, brand, values, distinct, running_sums(weights[: len(distinct)]))
         self._made[key or (category.index, level, kind)] = query
         for form in distinct:

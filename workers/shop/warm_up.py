@@ -32,7 +32,7 @@ def learn(world: World, seed: int, start: float, shoppers: int = SHOPPERS) -> Lo
     items = {item.id: (item.category.index, item.kind) for item in world.shop.items()}
     users: dict[str, set[int]] = defaultdict(set)
     by_segment: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    pairs: dict[Trigger, Counter[str]] = defaultdict(Counter)
+    pairs: dict[Trigger, dict[str, float]] = defaultdict(dict)
     for index in range(shoppers):
         log = EventLog()
         key = (seed, Stream.WARM_UP, index)
@@ -57,15 +57,19 @@ def learn(world: World, seed: int, start: float, shoppers: int = SHOPPERS) -> Lo
     return LoggingPolicy(popular, co_click, world.rates.epsilon)
 
 
-def _count_pairs(steps: list[tuple[float, Trigger]], pairs: dict[Trigger, Counter[str]]) -> None:
-    """Count, for each trigger, the next different queries soon after it; the nearer the more."""
+def _count_pairs(steps: list[tuple[float, Trigger]], pairs: dict[Trigger, dict[str, float]]) -> None:
+    """Count, for each trigger, the next different queries soon after it: the nearer the more, once a shopper."""
+    counted: set[tuple[Trigger, str]] = set()
     for n, (ts, trigger) in enumerate(steps):
         weight, seen = 1.0, {trigger}
         for later, text in steps[n + 1 :]:
             if later - ts > _AHEAD_S or len(seen) > _AHEAD:
                 break
             if isinstance(text, str) and text not in seen:
-                pairs[trigger][text] += weight  # type: ignore[assignment]  # a Counter of floats works
+                if (trigger, text) not in counted:
+                    counted.add((trigger, text))
+                    table = pairs[trigger]
+                    table[text] = table.get(text, 0.0) + weight
                 seen.add(text)
                 weight *= 0.7
 
@@ -79,7 +83,7 @@ def _scaled(table: list[Scored]) -> list[Scored]:
     return [(text, score / table[0][1]) for text, score in table]
 
 
-def _related(counts: Counter[str], known: dict[str, int]) -> list[Scored]:
+def _related(counts: dict[str, float], known: dict[str, int]) -> list[Scored]:
     total = sum(counts.values()) + _DAMPING
     scored = [
         (text, _SCALE * n / total / known[text] ** _POPULARITY_PENALTY) for text, n in counts.items() if text in known

@@ -40,13 +40,15 @@ class World:
     clicks: ClickModel
 
     @classmethod
-    def read(cls, data: Path = DATA) -> Self:
-        """Return the world that the data files describe.
+    def read(cls, data: Path = DATA, shop: Shop | None = None) -> Self:
+        """Return the world that the data files describe, around a `shop` read from them before, or a new one.
+
+        A world remembers the queries made in it, so each run of the simulation takes a fresh one.
 
         Raises:
             ConfigError: a data file is wrong.
         """
-        shop, rates = Shop(data), Behaviour.read(data)
+        shop, rates = shop or Shop(data), Behaviour.read(data)
         people, book = People(data, shop), QueryBook(TypingHabits.read(data))
         return cls(shop, people, book, rates, NeedModel(data, shop, people, book, rates), ClickModel(rates))
 

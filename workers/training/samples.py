@@ -31,6 +31,7 @@ _TOP = 24
 _POPULARITY_POWER = 0.6
 _PURCHASE_WEIGHT = 3.0
 _MIN_SUPPORT = 2
+_POPULAR_HEAD = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +225,8 @@ def u2q_samples(
         known = [row[3] for row in history if row[3] is not None][-20:]
         coming = [row[3] for row in future if row[3] in nexts.popularity]
         actions = [(row[2], row[3] if row[3] is not None else row[4]) for row in history]
-        drawn = [nexts.popular[int(i)] for i in rng.integers(0, 60, 4)] if not history and nexts.popular else []
+        head = nexts.popular[:_POPULAR_HEAD]
+        drawn = [head[int(i)] for i in rng.integers(0, len(head), 4)] if not history and head else []
         label = distinct([*coming, *nexts.fill(actions, categories), *drawn], known)
         if not coming or not label:
             continue

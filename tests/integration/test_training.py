@@ -1,0 +1,105 @@
+"""Training for real, at toy size: logs to checkpoint, loss falls, a killed run resumes, the tokenizer is exact."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from workers.common.prompt import EOS, SPECIAL_TOKENS
+from workers.training.recipe import Recipe
+from workers.training.samples import Sample
+
+WORDS = ("tent", "stove", "lamp", "boots", "rope", "mug")
+
+
+def toy_samples(count: int) -> list[Sample]:
+    """Return samples in which the list follows from the search."""
+    rows = []
+    for index in range(count):
+        one, two = WORDS[index % 6], WORDS[(index + 1) % 6]
+        rows.append(Sample(f"<u2q><search>{one}<hints>", f"{two}\n{two} for camping\nbest {two}"))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    """Return `mini` at toy width."""
+    content = Recipe.load("mini").model_dump()
+    content["model"] |= {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "layers": 2,
+        "heads": 2,
+        "kv_heads": 1,
+        "head_dim": 16,
+    }
+    content["tokenizer"]["vocabulary"] = 340
+    content["sft"] |= {"epochs": 4.0, "batch_size": 8, "learning_rate": 1e-2, "checkpoints": 2}
+    return Recipe.model_validate(content)
+
+
+@pytest.fixture(scope="module")
+def trained(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a trained toy checkpoint."""
+    from workers.training import sft, tokenizer  # noqa: PLC0415  (torch is slow to import)
+
+    rows = toy_samples(240)
+    out = tmp_path_factory.mktemp("training") / "toy"
+    texts = [text for row in rows for text in (row.prompt, row.completion)]
+    sft.train(rows, tokenizer.train(texts, recipe.tokenizer.vocabulary), recipe, out)
+    return out
+
+
+@pytest.mark.filterwarnings("ignore")  # torch and trl deprecate among themselves
+def test_loss_falls(trained: Path) -> None:
+    """The last logged loss is well under the first."""
+    log = trained.with_name("toy.work") / "loss.jsonl"
+    losses = [json.loads(line)["loss"] for line in log.read_text(encoding="utf-8").splitlines()]
+    assert losses[-1] < 0.5 * losses[0]
+    assert (trained / "loss.png").stat().st_size > 1000
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_model_answers_with_the_list_it_was_taught(trained: Path) -> None:
+    """Greedy decoding of a known prompt gives the label and ends."""
+    import torch  # noqa: PLC0415
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
+
+    tokenizer = AutoTokenizer.from_pretrained(trained)
+    model = AutoModelForCausalLM.from_pretrained(trained, dtype=torch.float32)
+    ids = tokenizer("<u2q><search>tent<hints>", return_tensors="pt", add_special_tokens=False)["input_ids"]
+    made = model.generate(ids, max_new_tokens=60, do_sample=False)[0, ids.shape[1] :]
+    assert tokenizer.decode(made, skip_special_tokens=True) == "stove\nstove for camping\nbest stove"
+    assert made[-1] == tokenizer.convert_tokens_to_ids(EOS)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_special_tokens_and_newlines_are_single_tokens(trained: Path) -> None:
+    """A field is one token, a separator is one token, and text comes back as it went in."""
+    from transformers import AutoTokenizer  # noqa: PLC0415
+
+    tokenizer = AutoTokenizer.from_pretrained(trained)
+    for token in (*SPECIAL_TOKENS, "\n"):
+        assert len(tokenizer(token, add_special_tokens=False)["input_ids"]) == 1, token
+    text = "usb-c charger 65w\n帐篷 双人\nnaïve"
+    assert tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]) == text
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_killed_run_resumes_and_another_recipe_starts_over(recipe: Recipe, tmp_path: Path) -> None:
+    """Work in progress is picked up by the same recipe only."""
+    from workers.training import sft, tokenizer  # noqa: PLC0415
+
+    rows = toy_samples(64)
+    own = tokenizer.train((row.prompt + row.completion for row in rows), 340)
+    sft.train(rows, own, recipe, tmp_path / "toy")
+    steps = json.loads((tmp_path / "toy.work" / "loss.jsonl").read_text(encoding="utf-8").splitlines()[-1])["step"]
+    kept = [path.name for path in (tmp_path / "toy.work").glob("checkpoint-*")]
+    assert kept == ["checkpoint-32"]
+    assert steps <= 32
+    again = sft.train(rows, own, recipe, tmp_path / "toy")
+    assert again["seconds"] < 5, "nothing was left to train"
+    other = recipe.model_copy(update={"seed": 8})
+    sft.train(rows, own, other, tmp_path / "toy")
+    described = json.loads((tmp_path / "toy.work" / "run.json").read_text(encoding="utf-8"))
+    assert described[0]["seed"] == 8
