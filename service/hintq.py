@@ -92,7 +92,7 @@ async def _read_shopper(state: State, query: HintsQuery, deadline: Deadline, deg
     if query.user_id is None:
         return Shopper()
     remaining = deadline.remaining_s() - _RESERVE_S
-    if remaining <= 0 or not state.breaker.allow():
+    if remaining <= 0 or not state.may_read():
         degraded.append("u2q")
         return Shopper()
     try:
@@ -119,7 +119,7 @@ async def _recall_x2q(
         return []
     missing = state.x2q.missing(version, triggers)
     remaining = deadline.remaining_s() - _RESERVE_S
-    if missing and (remaining <= 0 or not state.breaker.allow()):
+    if missing and (remaining <= 0 or not state.may_read()):
         degraded.append("x2q")
     elif missing:
         try:

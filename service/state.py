@@ -39,23 +39,32 @@ class State:
     served: ServedLog
     x2q_version: str | None = None
     store_problem: str | None = "not polled yet"
+    wrong_partitions: bool = False
+
+    def may_read(self) -> bool:
+        """Whether to ask Redis for a shopper now; under another P we would look in the wrong place."""
+        return not self.wrong_partitions and self.breaker.allow()
 
     async def poll(self) -> None:
         """Refresh what is known of Redis and of the artefact."""
         try:
             await check_partitions(self.read_redis, self.keys)
-            pointer = await self.read_redis.get(self.keys.x2q_pointer())
-        except (StoreUnavailable, ConfigError, RedisError, OSError) as error:
+            raw = await self.read_redis.get(self.keys.x2q_pointer())
+            pointer = str(raw, "ascii") if isinstance(raw, bytes) else None
+        except (StoreUnavailable, ConfigError, RedisError, OSError, ValueError) as error:  # ValueError: not ours
             if self.store_problem is None or isinstance(error, ConfigError):
                 _log.warning("redis: %s", error)
             self.store_problem = str(error)
+            self.wrong_partitions = isinstance(error, ConfigError)
             STORE_UP.set(0)
         else:
             if self.store_problem is not None:
                 _log.info("redis: answers")
             self.store_problem = None
-            self.x2q_version = str(pointer, "ascii") if isinstance(pointer, bytes) else None
+            self.wrong_partitions = False
+            self.x2q_version = pointer
             STORE_UP.set(1)
+        self.shoppers.refuse(self.store_problem if self.wrong_partitions else None)
         await asyncio.to_thread(self._reload_catalogue)
 
     def _reload_catalogue(self) -> None:

@@ -25,6 +25,11 @@ class ShopperStore:
         self._redis = redis
         self._keys = keys
         self._settings = settings
+        self._refusal: str | None = None
+
+    def refuse(self, reason: str | None) -> None:
+        """Take nothing more, for `reason`; None takes again."""
+        self._refusal = reason
 
     async def record(self, events: Sequence[AnyEvent]) -> None:
         """Store events, in order, in one round trip; all of a shopper's or none.
@@ -84,6 +89,8 @@ class ShopperStore:
         )  # fmt: skip
 
     async def _execute(self, pipe: Pipeline) -> None:
+        if self._refusal is not None:
+            raise StoreUnavailable(self._refusal)
         try:
             await pipe.execute()
         except (RedisError, OSError) as error:

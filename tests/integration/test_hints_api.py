@@ -205,6 +205,17 @@ def test_inline_behaviour_is_used_and_not_stored(client: httpx.Client, shopper: 
     assert shopper.kept() == []
 
 
+def test_inline_actions_are_newest_first_or_have_times(client: httpx.Client, publish: Publish) -> None:
+    """The newest leads; times decide where there are any."""
+    lamp, boots = query_trigger("lamp"), query_trigger("boots")
+    publish("v6", {lamp: query_list(lamp, "lamp oil"), boots: query_list(boots, "shoe laces")})
+    actions: list[dict[str, Any]] = [{"type": "search", "query": "lamp"}, {"type": "search", "query": "boots"}]
+    first = send(client, "POST", "/v1/hints", {"actions": actions}).json()
+    assert _queries(first)[:2] == ["lamp oil", "shoe laces"]
+    timed = [{**actions[0], "ts": "2026-01-01T08:00:00Z"}, {**actions[1], "ts": "2026-01-01T09:00:00Z"}]
+    assert _queries(send(client, "POST", "/v1/hints", {"actions": timed}).json())[:2] == ["shoe laces", "lamp oil"]
+
+
 def test_what_was_served_is_logged(client: httpx.Client, shopper: Shopper) -> None:
     """Training joins it to what was seen by request id."""
     body = _hints(client, shopper, k=3)

@@ -124,7 +124,24 @@ def test_another_partition_count(port: int, start: AbstractContextManager[httpx.
         redis.set(Keys("aigq", 8).partition_count(), 16)
         with start as client:
             assert "set redis.partitions = 16" in _redis_state(client)
-            assert _hints(client)["hints"]
+            answer = _hints(client)
+            assert answer["hints"]
+            assert "u2q" in answer["degraded"], "shoppers would be looked for in the wrong place"
+            _assert_refused(send(client, "POST", "/v1/events", EVENT))
+        redis.connection_pool.disconnect()
+
+
+@pytest.mark.parametrize("key", [Keys("aigq", 8).x2q_pointer(), Keys("aigq", 8).partition_count()])
+def test_rubbish_under_a_shared_key(
+    port: int, start: AbstractContextManager[httpx.Client], redis: "Redis[bytes]", key: str
+) -> None:
+    """It is told, and once it is gone all is well: polling does not end by it."""
+    with valkey(port), start as client:
+        redis.set(key, b"\xff\xfe")
+        eventually(lambda: _redis_state(client) != "ok")
+        assert _hints(client)["hints"]
+        redis.delete(key)
+        eventually(lambda: _redis_state(client) == "ok")
         redis.connection_pool.disconnect()
 
 

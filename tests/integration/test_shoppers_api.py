@@ -58,9 +58,12 @@ def test_without_consent_nothing_new_is_kept(client: httpx.Client, shopper: Shop
     assert shopper.behaviour() == []
     assert shopper.due() is None
 
+    request_id = answer.json()["request_id"].encode()
+
     def served() -> list[bytes]:
-        return [key for key in shopper.redis.scan_iter(match="*:events")
-                if any(answer.json()["request_id"].encode() in f[b"e"] for _, f in shopper.redis.xrange(key))]  # fmt: skip
+        streams = shopper.redis.scan_iter(match="*:events")
+        lines = [fields[b"e"] for key in streams for _, fields in shopper.redis.xrange(key)]
+        return [line for line in lines if request_id in line]
 
     eventually(served)
     assert _mentions(shopper) == []

@@ -14,10 +14,10 @@ from service.gate import Gate
 LIMIT = 1000
 
 
-def _app() -> tuple[FastAPI, asyncio.Event]:
+def _app() -> tuple[FastAPI, asyncio.Semaphore, asyncio.Event]:
     app = FastAPI()
     problems.install(app)
-    release = asyncio.Event()
+    arrived, release = asyncio.Semaphore(0), asyncio.Event()
 
     @app.post("/echo")
     async def echo(request: Request) -> int:
@@ -25,6 +25,7 @@ def _app() -> tuple[FastAPI, asyncio.Event]:
 
     @app.get("/wait")
     async def wait() -> str:
+        arrived.release()
         await release.wait()
         return "done"
 
@@ -45,7 +46,7 @@ def _app() -> tuple[FastAPI, asyncio.Event]:
         return StreamingResponse(parts())
 
     app.add_middleware(Gate, max_concurrency=2, max_body_bytes=LIMIT)
-    return app, release
+    return app, arrived, release
 
 
 def _client(app: FastAPI) -> httpx.AsyncClient:
@@ -59,7 +60,7 @@ async def _chunks(size: int) -> AsyncIterator[bytes]:
 
 async def test_every_answer_has_an_id_and_its_time() -> None:
     """Found again in the log, and in the front end's waterfall."""
-    app, _ = _app()
+    app, *_ = _app()
     async with _client(app) as client:
         one, other = await client.post("/echo", content=b"a"), await client.get("/nowhere")
     assert len(one.headers["x-request-id"]) == 32
@@ -70,7 +71,7 @@ async def test_every_answer_has_an_id_and_its_time() -> None:
 
 async def test_a_body_at_the_limit_passes_and_one_byte_more_does_not() -> None:
     """Announced, or sent in chunks without a length."""
-    app, _ = _app()
+    app, *_ = _app()
     async with _client(app) as client:
         for content in (b"x" * LIMIT, _chunks(LIMIT)):
             assert (await client.post("/echo", content=content)).json() == LIMIT
@@ -83,11 +84,13 @@ async def test_a_body_at_the_limit_passes_and_one_byte_more_does_not() -> None:
 
 async def test_too_many_at_once_are_turned_away_cheaply() -> None:
     """503 with Retry-After, while those inside finish."""
-    app, release = _app()
+    app, arrived, release = _app()
     async with _client(app) as client:
         inside = [asyncio.create_task(client.get("/wait")) for _ in range(2)]
-        while (shed := await client.get("/teapot")).status_code != 503:
-            await asyncio.sleep(0)
+        for _ in range(2):
+            await arrived.acquire()
+        shed = await client.get("/teapot")
+        assert shed.status_code == 503
         assert shed.headers["retry-after"] == "1"
         assert shed.json()["title"] == "Service Unavailable"
         release.set()
@@ -97,7 +100,7 @@ async def test_too_many_at_once_are_turned_away_cheaply() -> None:
 
 async def test_an_unforeseen_error_is_a_problem_without_details(caplog: pytest.LogCaptureFixture) -> None:
     """The log has the traceback, the caller has the id to look for it."""
-    app, _ = _app()
+    app, *_ = _app()
     async with _client(app) as client:
         answer = await client.get("/broken")
     assert answer.status_code == 500
@@ -108,7 +111,7 @@ async def test_an_unforeseen_error_is_a_problem_without_details(caplog: pytest.L
 
 async def test_errors_of_the_framework_are_problems_too() -> None:
     """Unknown paths and methods, and whatever else raises an HTTP error."""
-    app, _ = _app()
+    app, *_ = _app()
     async with _client(app) as client:
         answers = [await client.get("/nowhere"), await client.get("/echo"), await client.get("/teapot")]
     assert [a.status_code for a in answers] == [404, 405, 418]
@@ -117,7 +120,7 @@ async def test_errors_of_the_framework_are_problems_too() -> None:
 
 async def test_a_failure_after_the_headers_cuts_the_answer() -> None:
     """It is too late for another status, so the connection says it."""
-    app, _ = _app()
+    app, *_ = _app()
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         with pytest.raises(RuntimeError):
             await client.get("/half")

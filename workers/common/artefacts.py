@@ -120,6 +120,8 @@ def _write_items(path: Path, items: pl.DataFrame) -> None:
     )
     with environment.begin(write=True) as transaction:
         for item_id, title, category, price in selected.iter_rows():
+            if not 0 < len(item_id.encode()) <= environment.max_key_size():
+                raise ArtefactError(f"item id {item_id[:40]!r} has no or over {environment.max_key_size()} bytes")
             transaction.put(item_id.encode(), encode_item(Item(item_id, title, category or "", price)))
     environment.sync(force=True)
     environment.close()

@@ -5,7 +5,7 @@ from prometheus_client import Counter, Histogram
 REFRESHES = Counter("aigq_refreshes_total", "Shoppers handled, by outcome (see complete.lua; or refused).", ["outcome"])
 FAILURES = Counter("aigq_direct_failures_total", "Batches that failed and were given back, by error.", ["error"])
 DROPS = Counter("aigq_dropped_queries_total", "Generated queries not kept, by reason.", ["reason"])
-TOKENS = Counter("aigq_generated_tokens_total", "Tokens generated.")
+TOKENS = Counter("aigq_generated_tokens_total", "Tokens that the model generated.")
 LATENESS = Histogram(
     "aigq_due_late_seconds", "How long past due a shopper was claimed.", buckets=(0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 600)
 )

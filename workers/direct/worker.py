@@ -78,7 +78,7 @@ class DirectWorker:
     def _render(self, shopper: DueShopper) -> str:
         titles = self._catalogue.items([entry.ref for entry in shopper.behaviour])
         actions = []
-        for entry in shopper.behaviour:
+        for entry in reversed(shopper.behaviour):  # oldest first, so that equal times keep the order of arrival
             if entry.type in {"search", "hint_click"}:
                 actions.append(Action(entry.type, entry.ts, entry.ref))
             elif entry.ref in titles:  # an item that left the catalogue has nothing to tell

@@ -51,7 +51,8 @@ class X2QStore:
     @staticmethod
     def new_version() -> str:
         """Return a fresh version name that sorts by time."""
-        return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
+        now = time.time()
+        return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(now))}{int(now * 1000) % 1000:03d}-{uuid.uuid4().hex[:6]}"
 
     async def stage(self, version: str, lists: Mapping[Trigger, QueryList]) -> None:
         """Write lists of a version that is not current yet."""
@@ -67,7 +68,11 @@ class X2QStore:
             PublishError: someone else published meanwhile.
         """
         await self._redis.set(self._keys.x2q_info(version), orjson.dumps(dict(info)), ex=_STAGING_TTL_S)
-        await self._make_current(version)
+        try:
+            await self._make_current(version)
+        except PublishError:
+            await self._redis.delete(self._keys.x2q_info(version))  # never something to roll back to
+            raise
 
     async def rollback(self) -> str:
         """Make the newest version before the current one current again; return it.

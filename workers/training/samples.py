@@ -34,6 +34,10 @@ _MIN_SUPPORT = 2
 _POPULAR_HEAD = 60
 
 
+Counts = defaultdict[tuple[str, str], float]
+"""Weights of (trigger, query) pairs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One training row."""
@@ -90,15 +94,16 @@ class NextQueries:
             if reject_reason(query) is None
         }
         self.popular = list(self.popularity)[:200]
-        after: Counter[tuple[str, str]] = Counter()
-        before: Counter[tuple[str, str]] = Counter()
+        after: Counts = defaultdict(float)
+        before: Counts = defaultdict(float)
         support: Counter[tuple[str, str]] = Counter()
         for rows in _by_shopper(events):
-            after_one: Counter[tuple[str, str]] = Counter()
-            before_one: Counter[tuple[str, str]] = Counter()
+            after_one: Counts = defaultdict(float)
+            before_one: Counts = defaultdict(float)
             self._count(rows, categories, after_one, before_one)
-            after.update(after_one)
-            before.update(before_one)
+            for table, one in ((after, after_one), (before, before_one)):
+                for pair, weight in one.items():
+                    table[pair] += weight
             support.update(after_one.keys() | before_one.keys())
         self.after = self._top(after, support)
         self.before = self._top(before, support)
@@ -107,8 +112,8 @@ class NextQueries:
         self,
         rows: Sequence[tuple[Any, ...]],
         categories: Mapping[str, str],
-        after: Counter[tuple[str, str]],
-        before: Counter[tuple[str, str]],
+        after: Counts,
+        before: Counts,
     ) -> None:
         """Count one shopper's (trigger, query) pairs."""
         recent: list[tuple[str, float, float]] = []  # (key, ts, weight) of what came just before
@@ -139,7 +144,7 @@ class NextQueries:
 
     def fill(self, actions: Sequence[tuple[str, str]], categories: Mapping[str, str]) -> list[str]:
         """Return candidates for a shopper whose latest (type, ref) actions are given, newest last, best first."""
-        scores: Counter[str] = Counter()
+        scores: defaultdict[str, float] = defaultdict(float)
         for distance, (kind, ref) in enumerate(reversed(actions[-_FILL_ACTIONS:])):
             keys = [ref] if kind in {"search", "hint_click"} else [f"item:{ref}", f"category:{categories.get(ref, '')}"]
             for key in keys:

@@ -6,7 +6,7 @@ its place in one rename, so serving never sees a half-written one.
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ import matplotlib.pyplot as plt
 import torch
 from datasets import Dataset
 from transformers import (
-    PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen3Config,
     Qwen3ForCausalLM,
@@ -24,7 +23,8 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from trl import SFTConfig, SFTTrainer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 
 from workers.training.recipe import ModelRecipe, Recipe
 from workers.training.samples import Sample
@@ -50,7 +50,8 @@ def tokenise(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerFast, max_
 
 def new_model(recipe: ModelRecipe, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
     """Return an untrained Qwen3 model of the recipe's size."""
-    return Qwen3ForCausalLM(
+    build: Callable[[Qwen3Config], Qwen3ForCausalLM] = Qwen3ForCausalLM  # its constructor has no types
+    return build(
         Qwen3Config(
             vocab_size=len(tokenizer),
             hidden_size=recipe.hidden_size,
@@ -76,7 +77,7 @@ class ListTrainer(SFTTrainer):
 
     def compute_loss(
         self,
-        model: PreTrainedModel,
+        model: Any,  # a Qwen3ForCausalLM
         inputs: dict[str, Any],
         return_outputs: bool = False,  # noqa: FBT001  (the base class's signature)
         num_items_in_batch: torch.Tensor | int | None = None,
@@ -157,7 +158,8 @@ def train(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerFast, recipe:
     result = trainer.train(resume_from_checkpoint=resume)
     staging = out.with_name(f".{out.name}.staging")
     shutil.rmtree(staging, ignore_errors=True)
-    model.to(torch.bfloat16).save_pretrained(staging)
+    torch.nn.Module.to(model, torch.bfloat16)
+    model.save_pretrained(staging)
     tokenizer.save_pretrained(staging)
     figures = {
         "samples": float(len(rows)),

@@ -18,7 +18,7 @@ if redis.call('HGET', KEYS[2], 'consent') == '0' then
   redis.call('DEL', KEYS[1], KEYS[7])
   redis.call('ZREM', KEYS[3], sid)
   redis.call('HDEL', KEYS[4], sid)
-  redis.call('EXPIRE', KEYS[2], ttl)
+  redis.call('EXPIRE', KEYS[2], 5 * 366 * 86400)  -- a refusal outlives the behaviour that it refused
   return 0
 end
 for i = 12 + n, #ARGV do

@@ -31,7 +31,7 @@ TOKEN = re.compile(r"<[^>]*>")
 injections = (
     st.lists(st.sampled_from(SPECIAL_TOKENS) | ANY_TEXT, max_size=4).map("".join)
     | st.sampled_from(SPECIAL_TOKENS).map(lambda t: t.replace("<", "＜").replace(">", "＞"))
-    | st.sampled_from(SPECIAL_TOKENS).map(lambda t: "\u200b".join(t))
+    | st.sampled_from(SPECIAL_TOKENS).map("\u200b".join)
 )
 actions = st.builds(Action, st.sampled_from([*BEHAVIOUR, "hint_exposure"]), st.floats(NOW - 9e6, NOW + 100), injections)
 

@@ -179,7 +179,7 @@ async def test_a_hang_ends_with_the_timeout() -> None:
 
 
 async def test_not_found_is_the_wrong_model() -> None:
-    """vLLM answers 404 for a model that it does not serve."""
+    """A 404 is the answer of vLLM for a model that it does not serve."""
     with pytest.raises(WrongModel, match="aigq-mini"):
         await _generate(lambda _: httpx.Response(404, json={"message": "no such model"}), "1", "2")
 

@@ -88,6 +88,20 @@ def test_quota_holds_while_others_are_left() -> None:
     assert len(merge(tents, 10, [])) == 8
 
 
+def test_a_query_held_back_by_the_quota_can_come_from_another_source() -> None:
+    """The quota holds a trigger back, not the query."""
+    shown = merge(
+        [
+            Candidate("tent", "x2q", 0.9, "item:a"),
+            Candidate("stove", "x2q", 0.8, "item:a"),
+            Candidate("stove", "popular", 0.1),
+        ],
+        2,
+        [],
+    )
+    assert [(hint.query, hint.source) for hint in shown] == [("tent", "x2q"), ("stove", "popular")]
+
+
 def test_weights_say_who_leads() -> None:
     """A fresh trigger before the shopper's list, an old one after it, popular last."""
     assert trigger_weight(0, fresh=True) > WEIGHT_U2Q > trigger_weight(0, fresh=False) > WEIGHT_POPULAR
