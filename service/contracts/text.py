@@ -6,6 +6,7 @@ Unicode categories: https://www.unicode.org/reports/tr44/#General_Category_Value
 
 import re
 import unicodedata
+from itertools import pairwise
 
 MAX_QUERY_CHARS = 200
 MAX_ID_CHARS = 128
@@ -13,7 +14,9 @@ MAX_ID_CHARS = 128
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _SPACE = re.compile(r"\s+")
 _WORD = re.compile(r"\w+")
-_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]")
+_CJK_RANGES = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+_CJK = re.compile(f"[{_CJK_RANGES}]")
+_RUNS = re.compile(f"([{_CJK_RANGES}]+)|([^{_CJK_RANGES}]+)")
 _MIN_STEM = 4
 
 
@@ -52,6 +55,15 @@ def _stem(word: str) -> str:
     if len(word) >= _MIN_STEM and word.endswith("s") and not word.endswith("ss"):
         return word[:-1]
     return word
+
+
+def terms(text: str) -> set[str]:
+    """Return what `text` is made of: words, and for CJK runs (which have no spaces) each pair of neighbours."""
+    found: set[str] = set()
+    for word in _WORD.findall(normalise(text)):
+        for run, latin in _RUNS.findall(word):
+            found.update([latin] if latin else [run] if len(run) == 1 else map("".join, pairwise(run)))
+    return found
 
 
 def near_key(text: str) -> str:

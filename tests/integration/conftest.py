@@ -26,6 +26,23 @@ _ENDLESS = re.compile(r"[a-z0-9_-]+:(\{p\d{3,}\}:(due|leases|events)|partitions|
 _X2Q = re.compile(r"([a-z0-9_-]+):x2q:([^:]+)(:.*)?", re.DOTALL)
 
 
+class AnyWord(Catalogue):
+    """A catalogue that knows every word, so that tests may make their queries up."""
+
+    def knows(self, query: str) -> bool:
+        """Whatever the query."""
+        del query
+        return True
+
+
+@pytest.fixture
+def catalogue(artefact_root: Path) -> Iterator[Catalogue]:
+    """Return the tests' catalogue, open to made-up queries."""
+    found = AnyWord.open(artefact_root)
+    yield found
+    found.close()
+
+
 @pytest.fixture(autouse=True)
 def _no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in set(support.os.environ) - set(support.clean_environment()):

@@ -26,15 +26,10 @@ def recipe() -> Recipe:
     """Return `mini` at toy width."""
     content = Recipe.load("mini").model_dump()
     content["model"] |= {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "layers": 2,
-        "heads": 2,
-        "kv_heads": 1,
-        "head_dim": 16,
-    }
+        "hidden_size": 64, "intermediate_size": 128, "layers": 2, "heads": 2, "kv_heads": 1, "head_dim": 32
+    }  # fmt: skip
     content["tokenizer"]["vocabulary"] = 340
-    content["sft"] |= {"epochs": 4.0, "batch_size": 8, "learning_rate": 1e-2, "checkpoints": 2}
+    content["sft"] |= {"epochs": 10.0, "batch_size": 8, "learning_rate": 3e-3, "checkpoints": 2}
     return Recipe.model_validate(content)
 
 
@@ -95,8 +90,8 @@ def test_a_killed_run_resumes_and_another_recipe_starts_over(recipe: Recipe, tmp
     sft.train(rows, own, recipe, tmp_path / "toy")
     steps = json.loads((tmp_path / "toy.work" / "loss.jsonl").read_text(encoding="utf-8").splitlines()[-1])["step"]
     kept = [path.name for path in (tmp_path / "toy.work").glob("checkpoint-*")]
-    assert kept == ["checkpoint-32"]
-    assert steps <= 32
+    assert kept == ["checkpoint-80"]
+    assert steps <= 80
     again = sft.train(rows, own, recipe, tmp_path / "toy")
     assert again["seconds"] < 5, "nothing was left to train"
     other = recipe.model_copy(update={"seed": 8})

@@ -138,7 +138,9 @@ async def test_the_job_publishes_what_the_model_wrote(think: Think, dataset: Pat
     prompts = select(dataset, 2)
     done: list[int] = []
     generator = FakeGenerator(lambda _: "gas canister\nsleeping bag\n<b>")
-    version, report = await job.publish(think.store, generator, prompts, think.rig.settings, done.append)
+    version, report = await job.publish(
+        think.store, generator, prompts, think.rig.catalogue, think.rig.settings, done.append
+    )
     assert await think.store.current() == version
     assert (report.triggers, report.filled, report.queries) == (len(prompts), len(prompts), 2 * len(prompts))
     assert report.drops == {"markup": len(prompts)}
@@ -155,7 +157,9 @@ async def test_low_coverage_is_refused(think: Think, dataset: Path, reply: Calla
     await think.publish("v1")
     prompts = select(dataset, 2)
     with pytest.raises(PublishError, match=r"of 5 triggers got a list.*version stays"):
-        await job.publish(think.store, FakeGenerator(reply), prompts, think.rig.settings, lambda _: None)
+        await job.publish(
+            think.store, FakeGenerator(reply), prompts, think.rig.catalogue, think.rig.settings, lambda _: None
+        )
     assert await think.store.current() == "v1"
     async for key in think.rig.redis.scan_iter(match=think.rig.keys.x2q_pattern()):
         if think.rig.keys.x2q_version(key.decode()) != "v1":
@@ -170,7 +174,9 @@ async def test_a_model_that_fails_changes_nothing(think: Think, dataset: Path) -
         if not failures:
             generator.generate = FakeGenerator(lambda _: "", [GeneratorUnavailable("no")]).generate  # type: ignore[method-assign]
         with pytest.raises(GeneratorUnavailable):
-            await job.publish(think.store, generator, select(dataset, 2), think.rig.settings, lambda _: None)
+            await job.publish(
+                think.store, generator, select(dataset, 2), think.rig.catalogue, think.rig.settings, lambda _: None
+            )
     assert await think.store.current() == "v1"
     assert await think.store.info() == {"v1": {"triggers": 3, "model": "m"}}
 
@@ -178,5 +184,7 @@ async def test_a_model_that_fails_changes_nothing(think: Think, dataset: Path) -
 async def test_no_triggers_no_version(think: Think) -> None:
     """An empty dataset is no reason to serve nothing."""
     with pytest.raises(PublishError, match="0 of 0"):
-        await job.publish(think.store, FakeGenerator(lambda _: ""), [], think.rig.settings, lambda _: None)
+        await job.publish(
+            think.store, FakeGenerator(lambda _: ""), [], think.rig.catalogue, think.rig.settings, lambda _: None
+        )
     assert await think.store.current() is None

@@ -14,7 +14,7 @@ import orjson
 import polars as pl
 
 from service.contracts.errors import ArtefactError
-from service.contracts.text import normalise
+from service.contracts.text import normalise, terms
 from service.ranking.catalogue import (
     CURRENT,
     EVERYONE,
@@ -23,6 +23,7 @@ from service.ranking.catalogue import (
     POPULAR,
     SAMPLE,
     SCHEMA,
+    VOCABULARY,
     Item,
     digest,
     encode_item,
@@ -44,14 +45,16 @@ def build(dataset: Path, root: Path, sample: Mapping[str, Any] | None = None) ->
     items = pl.read_parquet(_existing(dataset / "items.parquet")).sort("item_id")
     if items.is_empty():
         raise ArtefactError(f"{dataset / 'items.parquet'}: has no items")
-    popular = _popular(dataset)
+    searches = _searches(dataset)
+    popular = _popular(dataset, searches)
     root.mkdir(parents=True, exist_ok=True)
     staging = root / f".staging-{uuid.uuid4().hex}"
     staging.mkdir()
     try:
         _write_items(staging / ITEMS, items)
         (staging / POPULAR).write_bytes(orjson.dumps(popular))
-        names = [ITEMS, POPULAR]
+        (staging / VOCABULARY).write_bytes(orjson.dumps(_vocabulary(items, searches)))
+        names = [ITEMS, POPULAR, VOCABULARY]
         if sample:
             (staging / SAMPLE).write_bytes(orjson.dumps(dict(sample)))
             names.append(SAMPLE)
@@ -74,16 +77,30 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _popular(dataset: Path) -> dict[str, list[tuple[str, float]]]:
-    """Return queries by the number of shoppers who searched them, for everyone and by segment; scores in (0, 1]."""
+def _searches(dataset: Path) -> pl.DataFrame:
+    """Return each (user_id, query) once, the query normalised."""
     _existing(dataset / "events")
-    searches = (
+    return (
         pl.scan_parquet(dataset / "events" / "*.parquet")
         .filter(pl.col("type") == "search")
         .select("user_id", pl.col("query").map_elements(normalise, return_dtype=pl.String))
         .unique()
         .collect()
     )
+
+
+def _vocabulary(items: pl.DataFrame, searches: pl.DataFrame) -> list[str]:
+    """Return the terms of titles and categories, and of queries that enough shoppers searched."""
+    known: set[str] = set()
+    counts = searches.group_by("query").len("shoppers").filter(pl.col("shoppers") >= MIN_SHOPPERS)
+    for column in (items["title"], items["category"] if "category" in items.columns else None, counts["query"]):
+        for text in column.drop_nulls().unique() if column is not None else ():
+            known |= terms(text)
+    return sorted(known)
+
+
+def _popular(dataset: Path, searches: pl.DataFrame) -> dict[str, list[tuple[str, float]]]:
+    """Return queries by the number of shoppers who searched them, for everyone and by segment; scores in (0, 1]."""
     profiles_path = dataset / "profiles.parquet"
     if profiles_path.exists() and "segment" in pl.read_parquet_schema(profiles_path):
         profiles = pl.read_parquet(profiles_path, columns=["user_id", "segment"])

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from service.contracts.codecs import ScoredQuery
 from service.contracts.text import near_key, normalise
@@ -16,10 +16,13 @@ LIST_SIZE = 10
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+")
 
 
-def parse_list(generation: Generation, drops: Counter[str], exclude: Collection[str] = ()) -> tuple[ScoredQuery, ...]:
+def parse_list(
+    generation: Generation, drops: Counter[str], knows: Callable[[str], bool], exclude: Collection[str] = ()
+) -> tuple[ScoredQuery, ...]:
     """Return up to `LIST_SIZE` distinct queries with their written-time scores; `drops` counts why others went.
 
-    A query like one in `exclude` is dropped: the shopper just searched it.
+    A query with a word that the catalogue does not know is dropped (`knows`, see `Catalogue.knows`), and so is one like
+    a query in `exclude`: the shopper just searched it.
     """
     lines = generation.text.split(SEPARATOR)
     if generation.truncated and lines:
@@ -34,6 +37,8 @@ def parse_list(generation: Generation, drops: Counter[str], exclude: Collection[
         reason = reject_reason(query)
         if reason is None and near_key(query) in seen:
             reason = "duplicate"
+        elif reason is None and not knows(query):
+            reason = "unknown_word"
         if reason is not None:
             drops[reason] += 1
             continue

@@ -121,7 +121,7 @@ class DirectWorker:
                 continue
             metrics.TOKENS.inc(generation.tokens)
             known = recent_searches([(entry.type, entry.ref) for entry in shopper.behaviour])
-            queries = parse_list(generation, drops, known)
+            queries = parse_list(generation, drops, self._catalogue.knows, known)
             value = QueryList(shopper.seq, now_ms, self._settings.vllm.model, queries)
             refreshes.append(Refresh(shopper, encode_list(shopper.lease.sid, value) if queries else None))
         for reason, count in drops.items():

@@ -15,6 +15,7 @@ from rich.table import Table
 from service.contracts.keys import Keys
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings, load_settings
+from service.ranking.catalogue import Catalogue
 from workers.common.vllm_client import VllmGenerator
 from workers.think import job
 from workers.think.publish import X2QStore
@@ -34,6 +35,7 @@ def publish(
     """Generate lists for items and categories and make them the current x2q version."""
     settings = load_settings(config)
     prompts = select(data, settings.think.max_items)
+    catalogue = Catalogue.open(settings.service.artefacts)
     columns = (TextColumn("x2q"), BarColumn(), MofNCompleteColumn(), TextColumn("triggers"), TimeRemainingColumn())
 
     async def work(store: X2QStore) -> None:
@@ -41,7 +43,7 @@ def publish(
             with Progress(*columns, console=Console(stderr=True)) as progress:
                 task = progress.add_task("x2q", total=len(prompts))
                 version, report = await job.publish(
-                    store, generator, prompts, settings, lambda done: progress.advance(task, done)
+                    store, generator, prompts, catalogue, settings, lambda done: progress.advance(task, done)
                 )
         if as_json:
             typer.echo(orjson.dumps({"version": version, **asdict(report)}))

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from service.contracts.codecs import QueryList
 from service.contracts.settings import Settings
+from service.ranking.catalogue import Catalogue
 from workers.common.generator import Generator
 from workers.common.list_parser import parse_list
 from workers.think.publish import PublishError, X2QStore
@@ -30,6 +31,7 @@ async def publish(
     store: X2QStore,
     generator: Generator,
     prompts: Sequence[TriggerPrompt],
+    catalogue: Catalogue,
     settings: Settings,
     progress: Callable[[int], None],
 ) -> tuple[str, Report]:
@@ -55,7 +57,7 @@ async def publish(
                 drops["refused"] += 1
                 continue
             tokens += generation.tokens
-            found = parse_list(generation, drops)
+            found = parse_list(generation, drops, catalogue.knows)
             if found:
                 lists[one.trigger] = QueryList(0, now_ms, settings.vllm.model, found)
         await store.stage(version, lists)

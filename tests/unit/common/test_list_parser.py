@@ -17,14 +17,14 @@ texts = st.lists(ANY_TEXT | st.sampled_from(["tent", "- tents", "1. lamp", "<b>"
 
 def _parse(text: str, *, truncated: bool = False, exclude: tuple[str, ...] = ()) -> tuple[list[str], Counter[str]]:
     drops: Counter[str] = Counter()
-    return [q.query for q in parse_list(Generation(text, 1, truncated), drops, exclude)], drops
+    return [q.query for q in parse_list(Generation(text, 1, truncated), drops, lambda _: True, exclude)], drops
 
 
 @given(texts, st.booleans(), QUERIES)
 def test_what_the_parser_promises(text: str, truncated: bool, exclude: list[str]) -> None:  # noqa: FBT001
     """On any text: showable, distinct, not excluded, scored by rank, and nothing vanishes uncounted."""
     drops: Counter[str] = Counter()
-    queries = parse_list(Generation(text, 1, truncated), drops, exclude)
+    queries = parse_list(Generation(text, 1, truncated), drops, lambda _: True, exclude)
     assert len(queries) <= LIST_SIZE
     assert all(reject_reason(q.query) is None for q in queries)
     keys = [near_key(q.query) for q in queries]
@@ -65,3 +65,11 @@ def test_more_than_asked_for_is_counted_too() -> None:
     queries, drops = _parse("\n".join(words))
     assert queries == words[:LIST_SIZE]
     assert drops == Counter(surplus=3)
+
+
+def test_a_word_that_the_shop_does_not_know_is_dropped() -> None:
+    """A small model can misspell into words that nobody ever wrote; such a query finds nothing."""
+    drops: Counter[str] = Counter()
+    queries = parse_list(Generation("dome tent\ndome tnet", 4, truncated=False), drops, {"dome tent"}.__contains__)
+    assert [q.query for q in queries] == ["dome tent"]
+    assert drops == {"unknown_word": 1}

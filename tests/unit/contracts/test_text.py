@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.contracts.text import clean, has_cjk, near_key, normalise
+from service.contracts.text import clean, has_cjk, near_key, normalise, terms
 from tests.support import ANY_TEXT
 
 
@@ -91,3 +91,10 @@ def test_has_cjk() -> None:
     """Chinese, Japanese and Korean count; accents do not."""
     assert all(map(has_cjk, ("茶", "ひら", "カタ", "한국")))
     assert not has_cjk("café ½")
+
+
+def test_terms_are_words_and_pairs_of_characters() -> None:
+    """CJK has no spaces, so neighbours stand for words; a lone character stands for itself."""
+    assert terms("Two-Person tent") == {"two", "person", "tent"}
+    assert terms("猫砂盆 usb充电器") == {"猫砂", "砂盆", "usb", "充电", "电器"}
+    assert terms("茶") == {"茶"}
