@@ -43,7 +43,8 @@ def demo(
     """Start Valkey, vLLM, the service and a worker; replay shoppers; print hints before, after a click, refreshed."""
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     stack.preflight(model)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for received in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell's background jobs ignore it
+        signal.signal(received, _interrupt)
     try:
         with ExitStack() as exits:
             _play(exits, console, model=model, var=var, shoppers=shoppers, shown=shown, once=once)

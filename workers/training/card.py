@@ -14,7 +14,7 @@ pipeline_tag: text-generation
 ---
 # {name}
 
-Search hints for shoppers of the sample shop: list-level fine-tuning (IL-SFT) from scratch, Qwen3 architecture,
+Search hints for shoppers of the sample shop: list-level fine-tuning (IL-SFT), Qwen3 architecture,
 {parameters:.2f} M parameters, own byte-level BPE tokenizer of {vocabulary} entries. Two tasks, told apart by the
 first token of the prompt (`workers/common/prompt.py`): `<u2q>` (what a shopper did -> what they search next) and
 `<x2q>` (an item or category -> what it leads to). It answers with one query a line.
@@ -28,7 +28,7 @@ Shoppers ({held_out:.0%}, by hash) and the last {days:g} days of the logs were n
 A query searched by fewer than {minimum} shoppers never became a label.
 
 ## Recipe
-`aigq train sft --data DIR --recipe {recipe} --out models/{name}`
+`aigq train sft --data DIR --recipe {recipe} --out models/{name}`, started from {started_from}.
 
 ```json
 {recipe_json}
@@ -39,7 +39,9 @@ A query searched by fewer than {minimum} shoppers never became a label.
 """
 
 
-def write(model: Path, recipe: Recipe, manifest: Mapping[str, Any], figures: Mapping[str, float]) -> None:
+def write(
+    model: Path, recipe: Recipe, manifest: Mapping[str, Any], figures: Mapping[str, float], started_from: str
+) -> None:
     """Write `README.md` into the model directory."""
     text = _TEXT.format(
         name=model.name,
@@ -50,6 +52,7 @@ def write(model: Path, recipe: Recipe, manifest: Mapping[str, Any], figures: Map
         days=recipe.data.held_out_days,
         minimum=recipe.data.min_shoppers,
         recipe=recipe.name,
+        started_from=started_from,
         recipe_json=json.dumps(recipe.model_dump(), indent=2),
         figures="\n".join(f"- {key}: {value:g}" for key, value in figures.items()),
     )

@@ -28,9 +28,10 @@ _BEHAVIOUR = ("search", "click", "cart", "purchase", "hint_click")
 _NEAR = 3
 _FILL_ACTIONS = 5
 _TOP = 24
-_POPULARITY_POWER = 0.6
+_POPULARITY_POWER = 0.75
 _PURCHASE_WEIGHT = 3.0
-_MIN_SUPPORT = 2
+_MIN_SUPPORT = 3
+_SOON_SHARE = 0.6
 _POPULAR_HEAD = 60
 
 
@@ -80,7 +81,7 @@ def read_events(dataset: Dataset) -> pl.DataFrame:
 class NextQueries:
     """What others search after a query, and after or before an item.
 
-    Lift-weighted, so that the popular does not swamp; what only one shopper did is chance, and left out.
+    Lift-weighted, so that the popular does not swamp; what one or two shoppers did is chance, and left out.
     """
 
     def __init__(self, events: pl.DataFrame, categories: Mapping[str, str], min_shoppers: int) -> None:
@@ -225,7 +226,9 @@ def u2q_samples(
         history = rows[:place]
         last = history[-1][1] if history else rows[0][1]
         gap = rows[place][1] - last if place < len(rows) else _DAY
-        now = last + min(gap, float(rng.choice((1.0, 60.0, 3600.0, _DAY))) * float(rng.uniform(0.5, 2.0)))
+        # Right after the last action, or just before the next: as old as histories are when hints are wanted.
+        soon = float(rng.choice((1.0, 60.0, 3600.0, _DAY))) * float(rng.uniform(0.5, 2.0))
+        now = last + (min(gap, soon) if rng.random() < _SOON_SHARE else gap)
         future = [row for row in rows[place:] if row[1] < last + recipe.label_window_days * _DAY]
         known = [row[3] for row in history if row[3] is not None][-20:]
         coming = [row[3] for row in future if row[3] in nexts.popularity]
@@ -261,6 +264,6 @@ def _trigger_label(key: str, wider: str, nexts: NextQueries) -> list[str]:
     before = [query for query, _ in nexts.before.get(key, ())]
     mixed: list[str] = []
     for index in range(max(len(after), len(before))):
-        mixed.extend(after[2 * index : 2 * index + 2])
         mixed.extend(before[index : index + 1])
+        mixed.extend(after[index : index + 1])
     return distinct(mixed)

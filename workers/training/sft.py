@@ -115,12 +115,23 @@ class _LossLog(TrainerCallback):
                 file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
 
 
-def train(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerFast, recipe: Recipe, out: Path) -> dict[str, float]:
-    """Train and write the model to `out`; return figures. Work in progress lives in `<out>.work` and is resumed."""
+def train(
+    samples: Sequence[Sample],
+    tokenizer: PreTrainedTokenizerFast,
+    recipe: Recipe,
+    out: Path,
+    start: Path | None = None,
+) -> dict[str, float]:
+    """Train and write the model to `out`; return figures. Work in progress lives in `<out>.work` and is resumed.
+
+    With `start`, training goes on from that checkpoint's weights instead of from scratch.
+    """
     torch.manual_seed(recipe.seed)
     rows = tokenise(samples, tokenizer, recipe.model.max_tokens)
-    work = _work_directory(out, recipe, len(rows))
-    model = new_model(recipe.model, tokenizer)
+    work = _work_directory(out, recipe, len(rows), start)
+    model = (
+        Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32) if start else new_model(recipe.model, tokenizer)
+    )
     steps = max(1, round(len(rows) * recipe.sft.epochs / recipe.sft.batch_size))
     arguments = SFTConfig(
         output_dir=str(work),
@@ -173,10 +184,10 @@ def train(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerFast, recipe:
     return figures
 
 
-def _work_directory(out: Path, recipe: Recipe, rows: int) -> Path:
+def _work_directory(out: Path, recipe: Recipe, rows: int, start: Path | None) -> Path:
     """Return where work in progress is kept; what another recipe or other data left there is thrown away."""
     work = out.with_name(out.name + ".work")
-    described = json.dumps([recipe.model_dump(), rows])
+    described = json.dumps([recipe.model_dump(), rows, str(start)])
     known = work / "run.json"
     if work.exists() and not (known.exists() and known.read_text(encoding="utf-8") == described):
         shutil.rmtree(work)
