@@ -58,11 +58,12 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _play(exits: ExitStack, console: Console, *, model: Path, var: Path, shoppers: int, shown: int, once: bool) -> None:
+    store = stack.start_valkey(exits)  # before the processes, so that it ends after them
     processes = exits.enter_context(Processes(var / "logs"))
     env = {
         "AIGQ_SERVICE_ARTEFACTS": str(var / "artefacts"),
         "AIGQ_THINK_MAX_ITEMS": str(_ITEM_TRIGGERS),
-        **stack.start_valkey(exits),
+        **store,
     }
     env["AIGQ_VLLM_URL"], wait_for_vllm = stack.start_vllm(processes, model)
     with _step(console, "sample shop's logs and the catalogue artefact"):
