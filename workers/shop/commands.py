@@ -1,14 +1,17 @@
-"""`aigq shop`: generate the sample shop's logs, and say which shop it is."""
+"""`aigq shop`: generate the sample shop's logs, report on them, and say which shop it is."""
 
 import time
 from pathlib import Path
 from typing import Annotated
 
+import orjson
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table as RichTable
 
 from service.contracts.errors import AigqError
+from workers.common.dataset import Dataset
 from workers.shop.catalogue import Shop
 from workers.shop.generate import MAX_SHOPPERS, generate
 
@@ -45,6 +48,42 @@ def generate_command(
     took = time.perf_counter() - began
     events = manifest["events"]
     typer.echo(f"{out}: {events:,} events of {shoppers:,} shoppers in {took:.1f} s ({events / took:,.0f} a second)")
+
+
+@app.command("report", epilog="Example: aigq shop report data/shop --json")
+def report_command(
+    data: Annotated[Path, typer.Argument(help="dataset directory that aigq shop generate made")],
+    out: Annotated[Path | None, typer.Option(help="directory for plots and page; default: DATA-report")] = None,
+    shoppers: Annotated[int, typer.Option(min=10, help="read the first so many shoppers")] = 20_000,
+    cases: Annotated[int, typer.Option(min=1, help="shoppers that the oracles judge")] = 600,
+    futures: Annotated[int, typer.Option(min=2, help="futures that an oracle imagines for each")] = 160,
+    as_json: Annotated[bool, typer.Option("--json", help="print the figures as one JSON line at the end")] = False,
+) -> None:
+    """Measure the logs, compare them with published figures, and say how hard the next searches are to foresee."""
+    from workers.shop.report import make  # noqa: PLC0415  (matplotlib takes a second to import)
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        dataset = Dataset(data)
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            task = progress.add_task("oracles", total=2 * cases)
+            found = make.make(
+                data, shoppers=shoppers, cases=cases, futures=futures, advance=lambda: progress.advance(task)
+            )
+            progress.update(task, completed=2 * cases)
+        page = make.write(found, dataset, out or data.with_name(f"{data.name}-report"), futures)
+    except AigqError as error:
+        typer.echo(f"aigq shop report: {error}", err=True)
+        raise typer.Exit(1) from None
+    console = Console()
+    for title, heads, rows, brief in found.tables():
+        table = RichTable(*heads[:brief], title=title, title_justify="left")
+        for row in rows:
+            table.add_row(*row[:brief])
+        console.print(table)
+    typer.echo(f"sources, notes and plots: {page}")
+    if as_json:
+        typer.echo(orjson.dumps(found.summary()))
 
 
 @app.command("hash", epilog="Example: aigq shop hash")

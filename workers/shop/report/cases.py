@@ -1,0 +1,100 @@
+"""Cases: what a shopper did before the cut-off, and the searches right after it that suggestions should foresee."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from service.contracts.text import normalise
+from workers.common.dataset import Dataset
+
+AHEAD: Final = 3
+"""A hit is one of this many searches after the cut-off."""
+SUGGESTED: Final = 6
+LAST_SHARE: Final = 0.25
+"""The cut-off leaves this share of the period after it."""
+_RESAMPLES = 2000
+_COLUMNS = ("user_id", "ts", "type", "query", "item_id", "session_id")
+_ACTS = ("search", "hint_click", "click", "cart", "purchase")
+
+same = lru_cache(maxsize=1 << 18)(normalise)
+
+
+class Act(NamedTuple):
+    """A logged act of a shopper; `query` as typed, or the clicked hint."""
+
+    ts: float
+    type: str
+    query: str | None
+    item_id: str | None
+
+
+@dataclass(slots=True)
+class Life:
+    """A shopper's acts before the cut-off, and the first searches after it (normalised).
+
+    `visit` is the number of the session (1-based) of the first event after the cut-off.
+    """
+
+    user_id: str
+    segment: str
+    locale: str
+    before: list[Act] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+    visit: int = 0
+
+    def hit(self, suggested: Sequence[str]) -> bool:
+        """Whether one of the first `SUGGESTED` is among the next searches."""
+        return any(same(text) in self.after for text in suggested[:SUGGESTED])
+
+
+class HitRate(NamedTuple):
+    """A share of cases with its 95% interval."""
+
+    rate: float
+    low: float
+    high: float
+    cases: int
+
+
+def cut_off(dataset: Dataset) -> float:
+    """Return the start of the last quarter of the period in epoch seconds."""
+    first, last = (datetime.fromisoformat(dataset.manifest[key]).timestamp() for key in ("from", "to"))
+    return last - LAST_SHARE * (last - first)
+
+
+def lives(events: pl.DataFrame, profiles: pl.DataFrame, cut: float, bots: frozenset[str]) -> Iterator[Life]:
+    """Yield shoppers in the order of `events`, bots left out."""
+    who = {row[0]: row for row in profiles.select("user_id", "segment", "locale").iter_rows()}
+    life: Life | None = None
+    for user_id, ts, kind, query, item_id, session in events.select(_COLUMNS).iter_rows():
+        if user_id in bots:
+            continue
+        if life is None or life.user_id != user_id:
+            if life is not None:
+                yield life
+            life = Life(*who[user_id])
+        if ts >= cut and not life.visit:
+            life.visit = int(session.rsplit("-", 1)[1])
+        if ts < cut and kind in _ACTS:
+            life.before.append(Act(ts, kind, query, item_id))
+        elif ts >= cut and kind == "search" and len(life.after) < AHEAD:
+            life.after.append(same(query))
+    if life is not None:
+        yield life
+
+
+def hit_rate(hits: Sequence[bool], rng: np.random.Generator) -> HitRate:
+    """Return the share of hits with a bootstrap interval over shoppers; NaN where there are no cases."""
+    count = len(hits)
+    if not count:
+        return HitRate(math.nan, math.nan, math.nan, 0)
+    rate = sum(hits) / count
+    # A case a shopper and hits of 0 or 1: resampling shoppers is a binomial draw.
+    low, high = np.percentile(rng.binomial(count, rate, _RESAMPLES) / count, [2.5, 97.5])
+    return HitRate(rate, float(low), float(high), count)
