@@ -13,16 +13,14 @@ from service.contracts.errors import StoreUnavailable
 from service.contracts.keys import shopper_sid
 from service.deadline import Deadline
 from service.metrics import DEGRADED, HINTS, STORE_ERRORS, U2Q_AGE
+from service.ranking.candidates import POPULAR_LIMIT, RECENT_EVENTS, live_triggers
 from service.ranking.merge import Candidate, merge, recent_searches
 from service.recall import popular, u2q
 from service.recall.u2q import Shopper
-from service.recall.x2q import live_triggers
 from service.state import State
 
 EXPERIMENT = "default"
 POLICY = "merge-1"
-RECENT_EVENTS = 20
-POPULAR_LIMIT = 60
 # Kept back for merging and answering, so that recall ends before the budget does.
 _RESERVE_S = 0.003
 

@@ -15,7 +15,9 @@ COMMANDS = {
     "think": ("workers.think.commands", "publish x2q: what items and categories lead to (AIGQ-Think)"),
     "artefacts": ("workers.common.commands", "build the catalogue artefact that the service reads"),
     "shop": ("workers.shop.commands", "generate the sample shop's logs"),
+    "import": ("workers.shop.importer.commands", "make a dataset of a shop's own logs"),
     "train": ("workers.training.commands", "train a model from logs"),
+    "evaluate": ("workers.evaluation.commands", "how often the next searches are foreseen, beside tuned baselines"),
     "demo": ("workers.demo.commands", "start everything and watch a click become a hint"),
 }
 

@@ -16,7 +16,8 @@ from service.contracts.codecs import (
 from service.contracts.errors import CorruptValue, StoreUnavailable
 from service.contracts.keys import Keys
 from service.metrics import CORRUPT
-from service.ranking.merge import WEIGHT_U2Q, Candidate
+from service.ranking.candidates import from_u2q
+from service.ranking.merge import Candidate
 
 
 @dataclass(slots=True)
@@ -61,6 +62,4 @@ async def read_shopper(redis: Redis, keys: Keys, sid: str, events: int) -> Shopp
 
 def recall(u2q: QueryList | None) -> list[Candidate]:
     """Return the list's queries as candidates."""
-    if u2q is None:
-        return []
-    return [Candidate(q.query, "u2q", WEIGHT_U2Q * q.score) for q in u2q.queries]
+    return from_u2q(u2q.queries) if u2q is not None else []

@@ -1,50 +1,18 @@
 """What the shopper's latest triggers lead to: a click changes the hints at once, before any regeneration."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from cachetools import LRUCache
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from service.contracts.codecs import BehaviourEntry, QueryList, decode_list
+from service.contracts.codecs import QueryList, ScoredQuery, decode_list
 from service.contracts.errors import CorruptValue, StoreUnavailable
-from service.contracts.keys import Keys, Trigger, category_trigger, item_trigger, query_trigger
+from service.contracts.keys import Keys, Trigger
 from service.metrics import CORRUPT, X2Q_CACHE
-from service.ranking.catalogue import Catalogue
-from service.ranking.merge import Candidate, trigger_weight
-
-MAX_TRIGGERS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class LiveTrigger:
-    """A recent action as x2q keys, most specific first; the first that has a list is used."""
-
-    keys: tuple[Trigger, ...]
-    ts: float
-
-
-def live_triggers(behaviour: Sequence[BehaviourEntry], catalogue: Catalogue) -> list[LiveTrigger]:
-    """Return the latest distinct triggers, newest first. An item falls back to its category."""
-    triggers: list[LiveTrigger] = []
-    seen: set[str] = set()
-    for entry in sorted(behaviour, key=lambda e: -e.ts):
-        keys: tuple[Trigger, ...]
-        if entry.type in {"search", "hint_click"}:
-            keys = (query_trigger(entry.ref),)
-        else:
-            item = catalogue.item(entry.ref)
-            keys = (item_trigger(entry.ref),)
-            if item is not None:
-                keys = (*keys, category_trigger(item.category))
-        if keys[0] not in seen:
-            seen.add(keys[0])
-            triggers.append(LiveTrigger(keys, entry.ts))
-        if len(triggers) == MAX_TRIGGERS:
-            break
-    return triggers
+from service.ranking.candidates import LiveTrigger, from_x2q
+from service.ranking.merge import Candidate
 
 
 class X2QReader:
@@ -89,12 +57,9 @@ class X2QReader:
 
     def recall(self, version: str, triggers: Sequence[LiveTrigger], u2q_generated_s: float) -> list[Candidate]:
         """Return candidates from what the cache holds; a trigger newer than the shopper's list weighs more."""
-        candidates: list[Candidate] = []
-        for position, trigger in enumerate(triggers):
-            weight = trigger_weight(position, fresh=trigger.ts > u2q_generated_s)
-            for key in trigger.keys:
-                found = self._cache.get((version, key))
-                if found is not None:
-                    candidates.extend(Candidate(q.query, "x2q", weight * q.score, key) for q in found.queries)
-                    break
-        return candidates
+
+        def list_of(key: Trigger) -> Sequence[ScoredQuery] | None:
+            found = self._cache.get((version, key))
+            return found.queries if found is not None else None
+
+        return from_x2q(triggers, list_of, u2q_generated_s)

@@ -13,8 +13,8 @@ from workers.shop.schema import read_yaml
 DAY_S = 86400.0
 _WEEK_S = 7 * DAY_S
 _YEAR_DAYS = 365.25
-_BRAND_DECAY = 0.8
-_HEAD = 2.5
+_BRAND_DECAY = 1.5
+_HEAD = 5.0
 """How much more is shopped for in popular categories than their figures say."""
 
 

@@ -2,8 +2,8 @@
 
 from service.contracts.codecs import BehaviourEntry
 from service.contracts.keys import category_trigger, item_trigger, query_trigger
+from service.ranking.candidates import MAX_TRIGGERS, live_triggers
 from service.ranking.catalogue import Catalogue
-from service.recall.x2q import MAX_TRIGGERS, live_triggers
 from tests.support import TENT, TENT_CATEGORY
 
 

@@ -3,50 +3,19 @@
 import gzip
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import hypothesis.strategies as st
 import orjson
 import polars as pl
 import pytest
-from hypothesis import given, settings
 
 from service.contracts.errors import ArtefactError, ConfigError
+from tests.importing import DAY, EVENTS, ITEMS, NOW, START, imported, write
 from workers.common.dataset import EVENT_SCHEMA, Dataset
 from workers.shop.importer import output
 from workers.shop.importer.mapping import Mapping
-from workers.shop.importer.pipeline import Report, Request, run
+from workers.shop.importer.pipeline import Request, run
 from workers.shop.importer.pseudonyms import Pseudonyms
 from workers.shop.importer.tally import IGNORED
-
-NOW = datetime(2026, 11, 23, tzinfo=UTC)
-DAY = 86_400.0
-START = NOW.timestamp() - 10 * DAY
-ITEMS = [
-    {"item_id": "i1", "title": "Trail tent", "category": "Outdoor > Tents", "price": 99.5, "attributes": {"b": 1}},
-    {"item_id": "i2", "title": "Gas stove", "category": "Outdoor>Stoves"},
-]
-EVENTS = [
-    {"user_id": "u2", "ts": START + 5, "type": "search", "query": "stove", "event_id": "e5"},
-    {"user_id": "u1", "ts": START + 2, "type": "click", "item_id": "i1", "event_id": "e2"},
-    {"user_id": "u1", "ts": START + 1, "type": "search", "query": "Tent", "event_id": "e1"},
-    {"user_id": "u1", "ts": START + 5 * DAY, "type": "purchase", "item_id": "i9", "event_id": "e3", "order_id": "u1-7"},
-    {"user_id": "u2", "ts": START + 6, "type": "click", "item_id": "i2", "event_id": "e1"},
-]
-
-
-def write(folder: Path, name: str, lines: list[dict[str, Any]]) -> Path:
-    """Write JSON lines."""
-    path = folder / name
-    path.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
-    return path
-
-
-def imported(folder: Path, events: Path | list[dict[str, Any]], **options: Any) -> Report:
-    """Import a log with the small catalogue into `folder`/out."""
-    path = events if isinstance(events, Path) else write(folder, "events.jsonl", events)
-    given_ = {"items": [write(folder, "items.jsonl", ITEMS)], "mapping": Mapping(), "now": NOW} | options
-    return run(Request(events=[path], out=folder / "out", **given_))
 
 
 def users_and_times(dataset: Dataset) -> list[tuple[str, float]]:
@@ -271,30 +240,3 @@ def test_the_last_line_of_an_item_counts(tmp_path: Path) -> None:
         "rejected": 1,
         "reasons": {"title_missing": 1},
     }
-
-
-NOISE = st.binary(max_size=60) | st.sampled_from([orjson.dumps(line) for line in EVENTS])
-CELLS = st.text(max_size=10) | st.sampled_from(["u1", "search", "tent", str(START), 'a"b', '"', "a,b", "\r"])
-CSV_LINES = st.binary(max_size=40) | st.lists(CELLS, max_size=6).map(
-    lambda cells: ",".join(cells).encode("utf-8", "replace")
-)
-
-
-@settings(max_examples=60)
-@given(lines=st.lists(NOISE, max_size=12), rows=st.lists(CSV_LINES, max_size=12))
-def test_no_line_vanishes(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], rows: list[bytes]) -> None:
-    """lines_in == accepted + rejected + duplicates for any bytes at all, with lines counted by the newlines."""
-    folder = tmp_path_factory.mktemp("fuzz")
-    sound = [orjson.dumps(line) for line in EVENTS]
-    for name, head, body in (
-        ("e.jsonl", [], [*sound, *lines]),
-        ("e.csv", [b"user_id,ts,type,query"], [f"u1,{START},search,tent".encode(), *rows]),
-    ):
-        content = b"\n".join([*head, *body]) + b"\n"
-        (folder / name).write_bytes(content)
-        report = imported(folder, folder / name, max_rejects=1, overwrite=True)
-        tally = report.tallies[2]
-        assert tally.lines == content.count(b"\n") - len(head)
-        assert tally.lines == tally.accepted + tally.duplicates + sum(tally.rejected.values())
-        assert Dataset(folder / "out").scan_events().collect().height == tally.accepted
-        assert set(tally.first) == {reason for reason, count in tally.rejected.items() if count}

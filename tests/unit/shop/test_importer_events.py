@@ -58,6 +58,7 @@ def test_the_contract_is_taken(line: dict[str, Any]) -> None:
         ({**SEARCH, "user_id": "u" * 129}, "user_id_invalid"),
         ({**SEARCH, "user_id": True}, "wrong_type"),
         ({**SEARCH, "user_id": {"id": 1}}, "wrong_type"),
+        ({**SEARCH, "user_id": 2.0**60}, "wrong_type"),  # was a longer number, so perhaps somebody else's
         ({**SEARCH, "ts": None}, "ts_missing"),
         ({**SEARCH, "ts": 1.7e12}, "ts_invalid"),
         ({**SEARCH, "ts": "yesterday"}, "ts_invalid"),
@@ -82,6 +83,7 @@ def test_the_contract_is_taken(line: dict[str, Any]) -> None:
         ({**SERVED, "queries": None}, "queries_missing"),
         ({**SERVED, "queries": "tent"}, "served_invalid"),
         ({**SERVED, "scores": [0.5]}, "served_invalid"),
+        ({**SERVED, "queries": [], "scores": [0.5]}, "served_invalid"),
         ({**SERVED, "propensity": [0.5, "x"]}, "served_invalid"),
     ],
 )

@@ -1,18 +1,25 @@
 """`aigq import`: a shop's own logs, catalogue and profiles become a dataset."""
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
+import orjson
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from service.contracts.errors import AigqError
+from workers.common.dataset import MANIFEST
 from workers.shop.importer.mapping import Mapping
-from workers.shop.importer.pipeline import MAX_REJECTS, MIN_SHOPPERS, Report, Request, run
+from workers.shop.importer.pipeline import MAX_REJECTS, MIN_SHOPPERS, ImportRefused, Report, Request, run
 from workers.shop.importer.pseudonyms import Pseudonyms
+from workers.shop.importer.tally import Tally
+
+INTERRUPTED: Final = 130
+"""Exit status after Ctrl-C, as shells have it."""
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -24,14 +31,14 @@ def import_command(
     ],
     *,
     items: Annotated[list[Path], typer.Option(help="catalogue file; may be given again")],
-    out: Annotated[Path, typer.Option(help="dataset directory to make")],
+    out: Annotated[Path, typer.Option(help="dataset directory to make", resolve_path=True)],
     profiles: Annotated[list[Path] | None, typer.Option(help="profiles file; may be given again")] = None,
     mapping: Annotated[Path | None, typer.Option(help="TOML file: your names for the contract's fields")] = None,
     max_rejects: Annotated[
         float, typer.Option(min=0, max=1, help="share of rejected lines of a table above which the import fails")
     ] = MAX_REJECTS,
     min_shoppers: Annotated[
-        int, typer.Option(min=1, help="k-anonymity: a query of fewer shoppers is nobody else's business")
+        int, typer.Option(min=1, help="k-anonymity floor: the manifest counts queries of fewer shoppers")
     ] = MIN_SHOPPERS,
     split_at: Annotated[
         datetime | None,
@@ -43,6 +50,7 @@ def import_command(
         Path | None, typer.Option(help="file with a secret; shoppers' ids are replaced by hashes under it")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the dataset that is there")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the counts as one JSON line at the end")] = False,
 ) -> None:
     """Check, sort and store logs in the log contract or under a mapping; the directory appears only when complete."""
     began = time.perf_counter()
@@ -69,10 +77,18 @@ def import_command(
                 progress.advance(stages[stage], done)
 
             report = run(request, advance)
-    except AigqError as error:
+    except (AigqError, OSError) as error:
         typer.echo(f"aigq import: {error}", err=True)
+        if as_json:
+            tallies = error.tallies if isinstance(error, ImportRefused) else ()
+            _print_json({"error": str(error), "tables": _tables(tallies)})
         raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        typer.echo("aigq import: interrupted; nothing half-written is left", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     _say(report, request, time.perf_counter() - began)
+    if as_json:
+        _print_json(_summary(report, request))
 
 
 def _say(report: Report, request: Request, took: float) -> None:
@@ -90,9 +106,28 @@ def _say(report: Report, request: Request, took: float) -> None:
         typer.echo(
             f"{root}: {manifest['events']:,} events of {manifest['shoppers']:,} shoppers, {manifest['from']} to "
             f"{manifest['to']}; {floor['queries_below']:,} of {floor['queries']:,} queries have fewer than "
-            f"{floor['min_shoppers']} shoppers and stay private"
+            f"{floor['min_shoppers']} shoppers"
         )
         for line in manifest["lost"]:
             typer.echo(f"  lost: {line}")
     lines = report.tallies[-1].lines
     typer.echo(f"{lines:,} log lines in {took:.1f} s ({lines / took:,.0f} a second)")
+
+
+def _summary(report: Report, request: Request) -> dict[str, Any]:
+    return {
+        "tables": _tables(report.tallies),
+        "datasets": [
+            {"manifest": str(root / MANIFEST)} | {key: manifest[key] for key in ("events", "shoppers", "from", "to")}
+            for root, manifest in report.manifests.items()
+        ],
+        "rejects": str(request.rejects) if any(tally.faulty for tally in report.tallies) else None,
+    }
+
+
+def _tables(tallies: Sequence[Tally]) -> dict[str, Any]:
+    return {tally.table: tally.summary() for tally in tallies}
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    typer.echo(orjson.dumps(content))

@@ -137,7 +137,7 @@ def _served(frame: pl.DataFrame) -> pl.DataFrame:
 def _slots(texts: dict[str, str | None]) -> dict[str, list[Any] | None] | None:
     """Return the lists of a `hint_served` line, None if they do not have one sound entry a slot."""
     found: dict[str, list[Any] | None] = {}
-    slots = 0
+    slots: int | None = None
     for field, kind in _LISTS.items():
         text = texts[field]
         if text is None:
@@ -153,7 +153,7 @@ def _slots(texts: dict[str, str | None]) -> dict[str, list[Any] | None] | None:
             sound = all(isinstance(value, str) and 0 < len(clean(value)) <= MAX_QUERY_CHARS for value in values)
         else:
             sound = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        slots = slots or len(values)
+        slots = len(values) if slots is None else slots
         if not sound or len(values) != slots:
             return None
         found[field] = [clean(value) if kind is str else float(value) for value in values]

@@ -63,12 +63,22 @@ class Report:
     tallies: tuple[Tally, Tally, Tally]
 
 
+class ImportRefused(ArtefactError):
+    """Too many lines were rejected, or all; the message has the reasons."""
+
+    def __init__(self, message: str, tallies: tuple[Tally, Tally, Tally]) -> None:
+        super().__init__(message)
+        self.tallies = tallies
+
+
 def run(request: Request, advance: Callable[[str, int, int], None] = lambda *_: None) -> Report:
     """Import; `advance` hears (stage, done since the last call, total of the stage).
 
     Raises:
-        ArtefactError: a file cannot be read, a dataset is there already, or too many lines are rejected.
+        ArtefactError: a file cannot be read, or a dataset is there already.
+        ImportRefused: too many lines are rejected.
         ConfigError: the mapping does not fit the files, or the split leaves one side empty.
+        OSError: `out` cannot be written.
     """
     roots = [request.out] if request.split_at is None else [request.out, request.later]
     request.out.parent.mkdir(parents=True, exist_ok=True)
@@ -211,20 +221,21 @@ class _Import:
         }
 
 
-def _refuse(tallies: Sequence[Tally], request: Request) -> None:
+def _refuse(tallies: tuple[Tally, Tally, Tally], request: Request) -> None:
     """Fail if a table lost too many lines, or all.
 
     Raises:
-        ArtefactError: so it is; the message has the reasons.
+        ImportRefused: so it is.
     """
     failed = [tally for tally in tallies if tally.share > request.max_rejects]
     if failed:
         shares = ", ".join(f"{tally.share:.1%} of the {tally.table}" for tally in failed)
         reasons = "\n  ".join(line for tally in failed for line in tally.explain())
-        raise ArtefactError(
+        message = (
             f"{shares} rejected, at most {request.max_rejects:.1%} may be; nothing was imported; "
             f"all of them are in {request.rejects}\n  {reasons}"
         )
+        raise ImportRefused(message, tallies)
     for tally, paths in zip(tallies, (request.items, (), request.events), strict=True):
         if paths and tally.lines == tally.rejected.total():
-            raise ArtefactError(f"no {tally.table} in {', '.join(map(str, paths))}; nothing was imported")
+            raise ImportRefused(f"no {tally.table} in {', '.join(map(str, paths))}; nothing was imported", tallies)

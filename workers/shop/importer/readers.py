@@ -67,7 +67,7 @@ def read(
             raise ArtefactError(
                 f"{path}: unknown format; the name must end in {formats} (or these and .gz, .bz2, .zst)"
             )
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, ValueError, OverflowError) as error:
         raise ArtefactError(f"{path}: cannot be read: {error}") from error
 
 
@@ -191,7 +191,7 @@ def _parquet(
         number = 0
         size = path.stat().st_size
         for batch in file.iter_batches(LINES_PER_CHUNK, columns=columns, use_threads=False):
-            records = _microseconds(batch).to_pylist()
+            records = _times_as_text(batch).to_pylist()
             frame = to_frame(number + 1, records, [None] * len(records), mapping, fields)
             yield Chunk(path.name, frame, partial(_row_text, records))
             share = (number + len(records)) * size // file.metadata.num_rows - number * size // file.metadata.num_rows
@@ -207,12 +207,14 @@ def _row_text(rows: Sequence[Record], index: int) -> str:
     return orjson.dumps(rows[index], default=str).decode()
 
 
-def _microseconds(batch: pa.RecordBatch) -> pa.Table:
-    """Round nanoseconds off, which Python's datetime cannot hold."""
+def _times_as_text(batch: pa.RecordBatch) -> pa.Table:
+    """Write times as RFC 3339: Python's datetime holds neither nanoseconds nor each year that Parquet can."""
     schema = pa.schema(
         [
-            pa.field(field.name, pa.timestamp("us", field.type.tz)) if pa.types.is_timestamp(field.type) else field
+            pa.field(field.name, pa.string())
+            if pa.types.is_timestamp(field.type) or pa.types.is_date(field.type)
+            else field
             for field in batch.schema
         ]
     )
-    return pa.Table.from_batches([batch]).cast(schema, safe=False)
+    return pa.Table.from_batches([batch]).cast(schema)

@@ -7,6 +7,7 @@ import orjson
 import polars as pl
 
 from workers.shop.importer.checks import bad_ids, cleaned, distinct_map, first_reason, number
+from workers.shop.importer.values import json_text
 
 ITEM_SCHEMA: Final = {
     "item_id": pl.String(),
@@ -83,9 +84,9 @@ def _path(text: str) -> str:
 
 
 def _json_map(text: str) -> str:
-    """Return a JSON map in its shortest form, empty if the text is none."""
+    """Return a JSON map in its shortest form, empty if the text is none, or nested too deeply."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
         return ""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode() if isinstance(value, dict) else ""
+    return (json_text(value) or "") if isinstance(value, dict) else ""

@@ -19,9 +19,9 @@ REASONS: Final = {
     "not_json": "not JSON in UTF-8",
     "not_an_object": "JSON, but no object",
     "not_utf8": "not UTF-8",
-    "broken_quotes": "a quote is not closed on its line",
+    "broken_quotes": "a quote is not closed on its line, or a value is over 128 KB",
     "column_count": "not as many values as columns",
-    "wrong_type": "a list, map or truth value where a field cannot hold one",
+    "wrong_type": "a list, map, truth value or number of over 53 bits where the field cannot hold one",
     "ts_invalid": "no time between 1970 and 9999 in the mapping's format (milliseconds? say epoch_ms)",
     "ts_future": "later than now",
     "type_unknown": "a type that is neither ours nor in the mapping",
@@ -32,7 +32,7 @@ REASONS: Final = {
     "quantity_invalid": "not a whole number from 1 to 1,000,000",
     "served_invalid": "lists of other lengths or contents than one entry a slot",
     "title_empty": "nothing left once control characters are gone",
-    "attributes_invalid": "not a JSON map",
+    "attributes_invalid": "not a JSON map, or nested over 250 deep",
     "consent_invalid": "not true or false",
 }
 """What reasons mean; `<field>_missing` and `<field>_invalid` (an id) speak for themselves."""

@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import polars as pl
@@ -12,6 +11,9 @@ import polars as pl
 from workers.shop.importer.mapping import Kind, TableMapping
 
 Record = Mapping[str, Any]
+
+_EXACT: Final = 2.0**53
+"""Whole numbers up to here are themselves as floats."""
 
 
 def to_frame(
@@ -72,11 +74,20 @@ def _text(value: object, kind: Kind) -> str | None:
             text = str(value).lower() if kind == "bool" else None
         case int() | Decimal():
             text = str(value)
-        case float():
-            # pandas turns a column of whole numbers with gaps into floats.
-            text = str(int(value)) if kind in {"id", "text"} and value.is_integer() else str(value)
-        case date():  # and datetime
-            text = value.isoformat()
+        case float() if kind not in {"id", "text"}:
+            text = str(value)
+        case float() if abs(value) < _EXACT:
+            # pandas turns a column of whole numbers with gaps into floats; JSON numbers of over 64 bits become floats
+            # too, and two ids could become one.
+            text = str(int(value)) if value.is_integer() else str(value)
         case list() | dict() if kind in {"json", "list"}:
-            text = orjson.dumps(value, default=str).decode()
+            text = json_text(value)
     return text
+
+
+def json_text(value: object) -> str | None:
+    """Return a value as JSON with sorted keys, None if it is nested too deeply (orjson writes 254 levels)."""
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_SORT_KEYS).decode()
+    except orjson.JSONEncodeError:
+        return None

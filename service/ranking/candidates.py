@@ -1,0 +1,72 @@
+"""From lists and recent behaviour to candidates, without I/O: the same in a request and in the offline evaluation."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from service.contracts.codecs import BehaviourEntry, ScoredQuery
+from service.contracts.keys import Trigger, category_trigger, item_trigger, query_trigger
+from service.ranking.catalogue import EVERYONE, Catalogue
+from service.ranking.merge import WEIGHT_POPULAR, WEIGHT_U2Q, Candidate, trigger_weight
+
+RECENT_EVENTS: Final = 20
+"""The latest actions of a shopper that a request reads."""
+MAX_TRIGGERS: Final = 4
+POPULAR_LIMIT: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTrigger:
+    """A recent action as x2q keys, most specific first; the first that has a list is used."""
+
+    keys: tuple[Trigger, ...]
+    ts: float
+
+
+def live_triggers(behaviour: Sequence[BehaviourEntry], catalogue: Catalogue) -> list[LiveTrigger]:
+    """Return the latest distinct triggers, newest first. An item falls back to its category."""
+    triggers: list[LiveTrigger] = []
+    seen: set[str] = set()
+    for entry in sorted(behaviour, key=lambda e: -e.ts):
+        keys: tuple[Trigger, ...]
+        if entry.type in {"search", "hint_click"}:
+            keys = (query_trigger(entry.ref),)
+        else:
+            item = catalogue.item(entry.ref)
+            keys = (item_trigger(entry.ref),)
+            if item is not None:
+                keys = (*keys, category_trigger(item.category))
+        if keys[0] not in seen:
+            seen.add(keys[0])
+            triggers.append(LiveTrigger(keys, entry.ts))
+        if len(triggers) == MAX_TRIGGERS:
+            break
+    return triggers
+
+
+def from_u2q(queries: Sequence[ScoredQuery]) -> list[Candidate]:
+    """Return the queries of the shopper's own list."""
+    return [Candidate(q.query, "u2q", WEIGHT_U2Q * q.score) for q in queries]
+
+
+def from_x2q(
+    triggers: Sequence[LiveTrigger],
+    list_of: Callable[[Trigger], Sequence[ScoredQuery] | None],
+    u2q_generated_s: float,
+) -> list[Candidate]:
+    """Return the queries that triggers lead to; a trigger newer than the shopper's list weighs more."""
+    candidates: list[Candidate] = []
+    for position, trigger in enumerate(triggers):
+        weight = trigger_weight(position, fresh=trigger.ts > u2q_generated_s)
+        for key in trigger.keys:
+            found = list_of(key)
+            if found is not None:
+                candidates.extend(Candidate(q.query, "x2q", weight * q.score, key) for q in found)
+                break
+    return candidates
+
+
+def from_popular(catalogue: Catalogue, profile: Mapping[str, str], limit: int) -> list[Candidate]:
+    """Return up to `limit` queries popular in the shopper's segment, or with everyone."""
+    queries = catalogue.popular.get(profile.get("segment", EVERYONE)) or catalogue.popular[EVERYONE]
+    return [Candidate(q.query, "popular", WEIGHT_POPULAR * q.score) for q in queries[:limit]]

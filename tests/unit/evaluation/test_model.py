@@ -1,0 +1,121 @@
+"""The model's lists: prompt, parser, merge and catalogue are those of the workers and the service."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from service.contracts.errors import GeneratorUnavailable
+from service.contracts.keys import category_trigger, item_trigger
+from service.ranking.catalogue import Catalogue
+from tests.unit.evaluation.shops import CUT, DAY
+from workers.common.dataset import Dataset
+from workers.common.fake_generator import FakeGenerator
+from workers.common.generator import Generation
+from workers.evaluation import learned
+from workers.evaluation.cases import Act, Case, Item, Split
+from workers.evaluation.generate import generate_with
+from workers.evaluation.merged import Merged, trigger_lists, trigger_prompts
+from workers.evaluation.model import KEPT, ModelLists, prompt_of, quality
+
+CASE = Case(
+    "c",
+    {"segment": "camper"},
+    [Act("search", CUT - 3 * DAY, "tent"), Act("click", CUT - 3600, "i1"), Act("cart", CUT - 60, "gone")],
+    ("stove",),
+)
+ITEMS = {"i1": Item("Dome Tent", "Camping > Tents", "")}
+
+
+def _lists(text: str, *, truncated: bool = False) -> ModelLists:
+    return ModelLists("m", {"c": "p"}, {"p": Generation(text, 5, truncated)}, lambda query: "zzz" not in query)
+
+
+def test_the_prompt_is_the_direct_workers() -> None:
+    """At the cut-off, with titles; an item that left the catalogue is not told."""
+    told = prompt_of(CASE, ITEMS, CUT)
+    assert told == "<u2q><profile>camper<3_days_ago><search>tent<1_hour_ago><click>dome tent<hints>"
+    long = Case("c", {}, [Act("search", float(n), f"query {n}") for n in range(KEPT + 9)], ("x",))
+    assert "query 8" not in prompt_of(long, {}, CUT)
+
+
+def test_all_targets_may_be_ones_own_and_novel_ones_not() -> None:
+    """Serving leaves out near-duplicates of recent searches, and so does the list for novel targets."""
+    lists = _lists("tents\nstove\nzzz lamp\nlamp")
+    assert lists.suggest([CASE]) == [["tents", "stove", "lamp"]]
+    assert lists.suggest([CASE], novel=True) == [["stove", "lamp"]]
+    assert lists.suggest([CASE], 1) == [["tents"]]
+
+
+def test_a_refused_prompt_has_an_empty_list() -> None:
+    """It counts as a miss."""
+    assert ModelLists("m", {"c": "p"}, {}, lambda _: True).suggest([CASE]) == [[]]
+
+
+def test_quality_counts_what_the_parser_drops() -> None:
+    """Half a query, markup and nothing at all are bad format; duplicates and unknown words are counted apart."""
+    generations = [
+        Generation("tent\ntents\nzzz\nlamp", 4, truncated=False),
+        Generation("tent\nlam", 2, truncated=True),
+        Generation("<b>tent</b>\nlamp", 2, truncated=False),
+        Generation("", 0, truncated=False),
+        None,
+    ]
+    found = quality(generations, lambda query: query != "zzz")
+    assert found.format_valid == pytest.approx(1 / 5)
+    assert found.dup_rate == pytest.approx(1 / 8)
+    assert found.unknown_rate == pytest.approx(1 / 8)
+    assert found.drops["refused"] == found.drops["truncated"] == found.drops["markup"] == 1
+    assert found.lists[0] == ["tent", "zzz", "lamp"]
+
+
+async def test_each_distinct_prompt_is_asked_once() -> None:
+    """Cold shoppers share prompts; a refused prompt has no generation."""
+    generator = FakeGenerator(lambda prompt: None if prompt == "bad" else prompt.upper())
+    asked: list[int] = []
+    found = await generate_with(generator, ["a", "bad", "a", "b"], asked.append)
+    assert {prompt: one.text for prompt, one in found.items()} == {"a": "A", "b": "B"}
+    assert generator.batches == [["a", "bad", "b"]]
+    assert sum(asked) == 3
+
+
+def test_a_server_that_is_away_is_an_error() -> None:
+    """No figures of a model that never answered."""
+    generator = FakeGenerator(lambda _: "", failures=[GeneratorUnavailable("away")])
+    with pytest.raises(GeneratorUnavailable):
+        asyncio.run(generate_with(generator, ["a"], lambda _: None))
+
+
+@pytest.fixture
+def catalogue(journey_data: Dataset, split: Split, tmp_path: Path) -> Catalogue:
+    """Return the artefact of what may be learned from the journeys."""
+    return learned.catalogue(journey_data, split, tmp_path)
+
+
+def test_the_learned_catalogue_knows_learners_only(catalogue: Catalogue, split: Split) -> None:
+    """Popular lists are by segment, and hold only queries that learners searched before the cut-off."""
+    assert {query.query for queries in catalogue.popular.values() for query in queries} <= set(split.queries)
+    assert set(catalogue.popular) == {"", *(f"segment {n}" for n in range(4))}
+    catalogue.close()
+
+
+def test_merged_is_what_a_request_would_answer(catalogue: Catalogue, split: Split) -> None:
+    """The shopper's list leads, the clicked item's follows at its weight, popular queries fill up."""
+    item = "camping stove-item"
+    case = Case("c", {"segment": "segment 0"}, [Act("click", CUT - DAY, item)], ("x",))
+    prompts = trigger_prompts(split, [case], catalogue, max_items=100)
+    assert list(prompts) == [category_trigger("All > tent"), item_trigger(item)]
+    assert list(trigger_prompts(split, [case], catalogue, max_items=0)) == [category_trigger("All > tent")]
+    answers = {prompts[item_trigger(item)]: Generation("sleeping bag\nzzz", 3, truncated=False)}
+    x2q = trigger_lists(prompts, answers, catalogue.knows)
+    assert {key: [one.query for one in queries] for key, queries in x2q.items()} == {
+        item_trigger(item): ["sleeping bag"]
+    }
+    u2q = ModelLists("m", {"c": "p"}, {"p": Generation("diapers", 1, truncated=False)}, catalogue.knows)
+    merged = Merged("aigq", u2q, x2q, catalogue, CUT)
+    (answer,) = merged.suggest([case])
+    assert answer[:3] == ["diapers", "sleeping bag", "camping stove"]
+    own = Case("c", {"segment": "segment 0"}, [*case.history, Act("search", CUT - 60, "Tent")], ("x",))
+    assert "tent" in merged.suggest([own])[0]
+    assert "tent" not in merged.suggest([own], novel=True)[0]
+    catalogue.close()

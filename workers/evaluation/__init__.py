@@ -1,0 +1,1 @@
+"""The offline evaluation: how often the next searches are foreseen, by our lists and by tuned baselines."""

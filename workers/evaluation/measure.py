@@ -1,0 +1,109 @@
+"""From lists to figures: every method on the same cases, with intervals, by stratum, and what the lists are like."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import numpy as np
+
+from workers.evaluation.bootstrap import Floats, interval, ratios, resampled_means
+from workers.evaluation.cases import Case, Split
+from workers.evaluation.methods import Lists, Method
+from workers.evaluation.metrics import distinctness, novelty, score
+from workers.evaluation.strata import Targets, strata
+from workers.evaluation.words import WordIndex
+
+MAIN: Final = "hr@6"
+NOVEL: Final = "novel_"
+Figures = dict[str, dict[str, Any]]
+"""Method -> figure -> value; a `_ci` is a pair."""
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """What a method suggested for the test cases."""
+
+    everything: Lists
+    novel: Lists
+
+    @classmethod
+    def by(cls, method: Method, cases: Sequence[Case]) -> Self:
+        """Ask `method` for both kinds of lists."""
+        return cls(method.suggest(cases), method.suggest(cases, novel=True))
+
+
+def measure(
+    suggested: Mapping[str, Suggested], split: Split, index: WordIndex, baselines: Sequence[str], seed: int
+) -> tuple[Figures, dict[str, str]]:
+    """Return all figures by method, and the best of the `baselines` for all targets and for novel ones.
+
+    Methods are compared with the baseline that is best on these very cases: the strictest choice.
+    """
+    cases = split.test
+    found: Figures = {name: {} for name in suggested}
+    best: dict[str, str] = {}
+    views = (
+        ("all", "", {name: one.everything for name, one in suggested.items()}, [case.targets for case in cases]),
+        ("novel", NOVEL, {name: one.novel for name, one in suggested.items()}, [case.novel_targets for case in cases]),
+    )
+    for view, prefix, lists, targets in views:
+        scores = {name: score(one, targets) for name, one in lists.items()}
+        for name, by_case in scores.items():
+            found[name] |= {f"{prefix}{figure}": _mean(values) for figure, values in by_case.items()}
+        best[view] = max(baselines, key=lambda name: _mean(scores[name][MAIN]))
+        _add_intervals(found, {name: one[MAIN] for name, one in scores.items()}, prefix, best[view], seed)
+    for name, one in suggested.items():
+        found[name] |= {
+            "in_catalogue": index.share(one.novel),
+            "distinct": distinctness(one.novel),
+            "coverage": index.coverage(one.novel),
+            "novelty_bits": novelty(one.novel, split.queries, len(split.learners)),
+            "length": sum(map(len, one.novel)) / max(1, len(one.novel)),
+        }
+    return found, best
+
+
+def by_stratum(suggested: Mapping[str, Suggested], split: Split, seed: int) -> dict[str, dict[str, Any]]:
+    """Return, by kind and stratum, the number of cases and the main figures of each method."""
+    return {
+        kind: {name: _stratum(suggested, split.test, wanted, seed) for name, wanted in some.items()}
+        for kind, some in strata(split).items()
+    }
+
+
+def _stratum(suggested: Mapping[str, Suggested], cases: Sequence[Case], wanted: Targets, seed: int) -> dict[str, Any]:
+    everything = [wanted(case, case.targets) for case in cases]
+    novel = [wanted(case, case.novel_targets) for case in cases]
+    found: Figures = {name: {} for name in suggested}
+    for prefix, targets in (("", everything), (NOVEL, novel)):
+        scores = {
+            name: score(one.novel if prefix else one.everything, targets)[MAIN] for name, one in suggested.items()
+        }
+        for name, values in scores.items():
+            found[name][f"{prefix}{MAIN}"] = _mean(values)
+        _add_intervals(found, scores, prefix, None, seed)
+    return {"cases": sum(map(bool, everything)), "novel_cases": sum(map(bool, novel)), "methods": found}
+
+
+def _add_intervals(found: Figures, values: Mapping[str, Floats], prefix: str, best: str | None, seed: int) -> None:
+    """Add the 95% interval of `MAIN` and, with `best`, the ratio to that method and its interval."""
+    names = list(values)
+    columns = np.stack([values[name] for name in names], axis=1)
+    columns = columns[~np.isnan(columns).any(axis=1)]
+    if not len(columns):
+        return
+    means = resampled_means(columns, seed)
+    for place, name in enumerate(names):
+        found[name][f"{prefix}{MAIN}_ci"] = interval(means[:, place])
+        if best is not None:
+            reference = names.index(best)
+            over = ratios(means[:, place], means[:, reference])
+            score_of, score_best = columns[:, place].mean(), columns[:, reference].mean()
+            found[name][f"{prefix}vs_best"] = float(score_of / score_best) if score_best else float("nan")
+            usable = over[np.isfinite(over)]
+            found[name][f"{prefix}vs_best_ci"] = interval(usable) if len(usable) else None
+
+
+def _mean(values: Floats) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")

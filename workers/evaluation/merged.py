@@ -1,0 +1,77 @@
+"""AIGQ as served: the shopper's list, what the latest triggers lead to, and popular queries, merged as in a request.
+
+Candidates and merge are the service's own functions (`service.ranking`). Differences from serving: everything is
+generated at the cut-off, and the catalogue's popular queries and words come from what may be learned.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from service.contracts.codecs import BehaviourEntry, ScoredQuery
+from service.contracts.keys import Trigger, category_trigger, item_trigger
+from service.ranking.candidates import POPULAR_LIMIT, RECENT_EVENTS, from_popular, from_u2q, from_x2q, live_triggers
+from service.ranking.catalogue import Catalogue
+from service.ranking.merge import merge
+from workers.common.generator import Generation
+from workers.common.list_parser import parse_list
+from workers.common.prompt import render_x2q_category, render_x2q_item
+from workers.evaluation.cases import QUERY_TYPES, Case, Split
+from workers.evaluation.methods import K, Lists
+from workers.evaluation.model import ModelLists, recently_searched
+
+
+def behaviour_of(case: Case) -> list[BehaviourEntry]:
+    """Return what a request reads of the shopper, newest first."""
+    return [BehaviourEntry(act.type, act.ts, act.ref) for act in reversed(case.history[-RECENT_EVENTS:])]
+
+
+def trigger_prompts(split: Split, cases: Sequence[Case], catalogue: Catalogue, max_items: int) -> dict[Trigger, str]:
+    """Return the prompt of each trigger that the cases need and that the Think job would fill.
+
+    Those are all categories, and the `max_items` items most clicked before the cut-off.
+    """
+    clicks = Counter(act.ref for shopper in split.learners for act in shopper.history if act.type not in QUERY_TYPES)
+    ranked = sorted(split.items, key=lambda item_id: (-clicks[item_id], item_id))[:max_items]
+    filled = {item_trigger(item_id): split.items[item_id] for item_id in ranked}
+    wanted = {key for case in cases for live in live_triggers(behaviour_of(case), catalogue) for key in live.keys}
+    prompts = {key: render_x2q_item(filled[key].title, filled[key].category) for key in wanted & filled.keys()}
+    for category in {item.category for item in split.items.values()} - {""}:
+        if category_trigger(category) in wanted:
+            prompts[category_trigger(category)] = render_x2q_category(category)
+    return dict(sorted(prompts.items()))
+
+
+def trigger_lists(
+    prompts: Mapping[Trigger, str], generations: Mapping[str, Generation], knows: Callable[[str], bool]
+) -> dict[Trigger, tuple[ScoredQuery, ...]]:
+    """Return the parsed list of each trigger that got one."""
+    drops: Counter[str] = Counter()
+    found = {
+        key: parse_list(generations[prompt], drops, knows) for key, prompt in prompts.items() if prompt in generations
+    }
+    return {key: queries for key, queries in found.items() if queries}
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The merged and ranked list."""
+
+    name: str
+    u2q: ModelLists
+    x2q: Mapping[Trigger, Sequence[ScoredQuery]]
+    catalogue: Catalogue
+    now: float
+
+    def suggest(self, cases: Sequence[Case], k: int = K, *, novel: bool = False) -> Lists:
+        """See `Method.suggest`. For all targets nothing is left out; for novel ones, what a request leaves out."""
+        return [self._answer(case, k, novel=novel) for case in cases]
+
+    def _answer(self, case: Case, k: int, *, novel: bool) -> list[str]:
+        behaviour = behaviour_of(case)
+        candidates = from_u2q(self.u2q.scored(case, novel=novel))
+        candidates += from_x2q(live_triggers(behaviour, self.catalogue), self.x2q.get, self.now)
+        candidates += from_popular(self.catalogue, case.profile, POPULAR_LIMIT)
+        exclude = recently_searched(case.history[-RECENT_EVENTS:]) if novel else []
+        hints = merge(candidates, k, exclude)
+        return [hint.query for hint in hints if not novel or hint.query not in case.searched]

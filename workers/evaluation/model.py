@@ -1,0 +1,109 @@
+"""The model alone: its list for each shopper (u2q), through the prompt and the parser of the Direct worker."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from service.contracts.codecs import ScoredQuery
+from service.contracts.settings import BehaviourSettings
+from service.ranking.merge import recent_searches
+from workers.common.generator import Generation
+from workers.common.list_parser import parse_list
+from workers.common.prompt import SEPARATOR, Action, render_u2q
+from workers.evaluation.cases import QUERY_TYPES, Act, Case, Item
+from workers.evaluation.methods import K, Lists
+
+KEPT: Final[int] = BehaviourSettings().max_events
+"""The latest actions of a shopper that are kept for the Direct worker."""
+# What the parser drops for other reasons than bad format.
+_CONTENT: Final = frozenset({"duplicate", "unknown_word", "surplus"})
+
+
+def actions_of(case: Case, items: Mapping[str, Item]) -> list[Action]:
+    """Return what the prompt may tell of a case: as in the worker, an item that is not in the catalogue is left out."""
+    told: list[Action] = []
+    for act in case.history[-KEPT:]:
+        if act.type in QUERY_TYPES:
+            told.append(Action(act.type, act.ts, act.ref))
+        elif act.ref in items:
+            told.append(Action(act.type, act.ts, items[act.ref].title))
+    return told
+
+
+def prompt_of(case: Case, items: Mapping[str, Item], now: float) -> str:
+    """Return the Direct prompt of a case at the cut-off `now`."""
+    return render_u2q(actions_of(case, items), case.profile, now)
+
+
+def recently_searched(acts: Sequence[Act]) -> list[str]:
+    """Return the queries among `acts` that serving leaves out."""
+    return recent_searches([(act.type, act.ref) for act in acts])
+
+
+@dataclass(frozen=True)
+class ModelLists:
+    """The lists of one checkpoint. `generations` by prompt, `prompts` by user id; `knows` as the worker's catalogue."""
+
+    name: str
+    prompts: Mapping[str, str]
+    generations: Mapping[str, Generation]
+    knows: Callable[[str], bool]
+
+    def scored(self, case: Case, *, novel: bool) -> tuple[ScoredQuery, ...]:
+        """Return the parsed list; for novel targets, recent searches are left out as when serving."""
+        generation = self.generations.get(self.prompts[case.user_id])
+        if generation is None:
+            return ()
+        exclude = recently_searched(case.history[-KEPT:]) if novel else ()
+        return parse_list(generation, Counter(), self.knows, exclude)
+
+    def suggest(self, cases: Sequence[Case], k: int = K, *, novel: bool = False) -> Lists:
+        """See `Method.suggest`."""
+        return [
+            [
+                one.query
+                for one in self.scored(case, novel=novel)
+                if not novel or one.query not in case.searched
+            ][:k]
+            for case in cases
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How well-formed generations are."""
+
+    format_valid: float
+    """Share of generations that are whole, have a query, and of which no line is dropped for its format."""
+    dup_rate: float
+    """Share of generated lines that repeat an earlier line of their list (near-duplicates too)."""
+    unknown_rate: float
+    """Share of generated lines with a word that the catalogue does not know."""
+    drops: dict[str, int]
+    lists: list[list[str]] = field(repr=False)
+    """The well-formed distinct queries of each generation, unknown words included."""
+
+
+def quality(generations: Sequence[Generation | None], knows: Callable[[str], bool]) -> Quality:
+    """Judge the generations of the cases, each as often as it is used; a refused prompt is not valid."""
+    valid = lines = 0
+    drops: Counter[str] = Counter()
+    lists: list[list[str]] = []
+    for generation in generations:
+        if generation is None:
+            drops["refused"] += 1
+            continue
+        parsed: Counter[str] = Counter()
+        lists.append([one.query for one in parse_list(generation, parsed, lambda _: True)])
+        lines += sum(1 for line in generation.text.split(SEPARATOR) if line.strip())
+        valid += bool(lists[-1]) and not parsed.keys() - _CONTENT
+        parse_list(generation, known := Counter[str](), knows)
+        drops.update(known)
+    return Quality(
+        format_valid=valid / max(1, len(generations)),
+        dup_rate=drops["duplicate"] / max(1, lines),
+        unknown_rate=drops["unknown_word"] / max(1, lines),
+        drops=dict(sorted(drops.items())),
+        lists=lists,
+    )

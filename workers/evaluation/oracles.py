@@ -1,0 +1,29 @@
+"""The sample shop's oracles, as `aigq shop report --json` found them: bounds to read the figures against.
+
+They stand beside the table, not in it: their cases and their cut-off are the shop report's.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from service.contracts.errors import ArtefactError
+
+_NAMES: Final = ("oracle_visible", "oracle")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the oracles' hit rates and number of cases from a file whose last line is the report's JSON.
+
+    Raises:
+        ArtefactError: the file is missing, or is not that.
+    """
+    try:
+        found = orjson.loads(path.read_bytes().strip().splitlines()[-1])
+        return {"cases": found["oracle_cases"], **{name: found[name] for name in _NAMES}}
+    except (OSError, IndexError, KeyError, TypeError, orjson.JSONDecodeError) as error:
+        raise ArtefactError(
+            f"{path}: is not the report of the oracles ({type(error).__name__}: {error}); "
+            "make it with: aigq shop report DIR --json > FILE"
+        ) from error

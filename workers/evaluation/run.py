@@ -1,0 +1,211 @@
+"""One evaluation from dataset to report: split, tune, generate, measure."""
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from polars.exceptions import PolarsError
+
+from service.contracts.errors import ArtefactError, ConfigError
+from service.contracts.settings import Settings, VllmSettings
+from service.ranking.catalogue import Catalogue
+from workers.common.dataset import ITEMS, Dataset
+from workers.evaluation import checkpoint, learned
+from workers.evaluation.baselines import NAMES, tuned_baselines
+from workers.evaluation.cases import Split, read_split
+from workers.evaluation.generate import generate
+from workers.evaluation.measure import MAIN, NOVEL, Suggested, by_stratum, measure
+from workers.evaluation.merged import Merged, trigger_lists, trigger_prompts
+from workers.evaluation.methods import Method, Tuned
+from workers.evaluation.model import ModelLists, prompt_of, quality
+from workers.evaluation.sample_shop import sample_shop
+from workers.evaluation.server import preflight, serving
+from workers.evaluation.words import WordIndex
+
+MERGED: Final = "aigq"
+_URL: Final = "AIGQ_VLLM_URL"
+Report = dict[str, Any]
+"""The figures as JSON values; docs/evaluation.md says what each is."""
+Advance = Callable[[str, int, int], None]
+"""Called with a stage's name, how much of it was done (parameter sets, prompts), and how much there is."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to evaluate. Without `data` it is the sample shop.
+
+    `models` maps a row's name to a checkpoint; the first is the one that is served as `aigq`.
+    """
+
+    data: Path | None = None
+    models: Mapping[str, Path] = field(default_factory=dict)
+    cases: int = 2000
+    learners: int = 50_000
+    min_items: int = 1
+    seed: int = 7
+
+
+def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
+    """Return the report of `plan`.
+
+    Raises:
+        ArtefactError: dataset or checkpoint cannot be used; the message names the file and the fix.
+        ConfigError: a library, vLLM or a name is missing or wrong.
+        GeneratorError: the model server failed.
+    """
+    _check(plan)
+    seconds: dict[str, float] = {}
+    dataset = Dataset(plan.data or sample_shop())
+    with _timed(seconds, "read"):
+        split = _split(dataset, plan)
+    with _timed(seconds, "baselines"):
+        baselines = list(tuned_baselines(split, plan.seed, lambda name, total: advance(name, 1, total)))
+        suggested = {one.name: Suggested.by(one, split.test) for one in baselines}
+    index = WordIndex(split.items, plan.min_items)
+    report: Report = {"data": _about(dataset, split, plan)}
+    if plan.models:
+        with _timed(seconds, "models"), TemporaryDirectory() as folder:
+            with closing(learned.catalogue(dataset, split, Path(folder))) as catalogue:
+                report["generation"] = {}
+                for place, (name, path) in enumerate(plan.models.items()):
+                    asked = _ask(name, path, split, catalogue, settings, advance, merged=place == 0)
+                    suggested |= {one.name: Suggested.by(one, split.test) for one in asked.methods}
+                    report["generation"][name] = _generation(asked.lists, split, catalogue, index, path)
+            report |= {key: report["generation"][next(iter(plan.models))][key] for key in _TOP_LEVEL}
+    with _timed(seconds, "measure"):
+        names = [one.name for one in baselines]
+        report["methods"], report["best_baseline"] = measure(suggested, split, index, names, plan.seed)
+        report["strata"] = by_stratum(suggested, split, plan.seed)
+        report["targets"] = _targets(split, index)
+    report["cold"] = report["strata"]["history"]["cold"]["methods"]
+    report["tuned"] = {one.name: _tuned(one) for one in baselines}
+    report["seconds"] = seconds
+    return report
+
+
+def _check(plan: Plan) -> None:
+    """Refuse what cannot end well before anything takes time."""
+    if taken := plan.models.keys() & {MERGED, *NAMES}:
+        raise ConfigError(f"{', '.join(sorted(taken))}: is the name of another row; give the checkpoint another one")
+    for path in plan.models.values():
+        checkpoint.check(path)
+    # The first may be on a server that is there.
+    if len(plan.models) > (1 if _URL in os.environ else 0):
+        preflight()
+
+
+def _split(dataset: Dataset, plan: Plan) -> Split:
+    try:
+        split = read_split(dataset, cases=plan.cases, learners=plan.learners)
+    except PolarsError as error:
+        raise ArtefactError(
+            f"{dataset.root}: cannot be read ({error}); generate or import the dataset again"
+        ) from error
+    if plan.models and not split.items:
+        raise ArtefactError(
+            f"{dataset.root / ITEMS}: has no items, which prompts and merge need; import items, or use --baselines-only"
+        )
+    return split
+
+
+_TOP_LEVEL: Final = ("format_valid", "in_catalogue", "dup_rate", "tokens_plain", "tokens_compressed")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    lists: ModelLists
+    methods: Sequence[Method]
+
+
+def _ask(
+    name: str, path: Path, split: Split, catalogue: Catalogue, settings: Settings, advance: Advance, *, merged: bool
+) -> _Asked:
+    """Return the lists of one checkpoint and, if it is the one served, the merged list."""
+    prompts = {case.user_id: prompt_of(case, split.items, split.now) for case in split.test}
+    triggers = trigger_prompts(split, split.test, catalogue, settings.think.max_items) if merged else {}
+    wanted = [*prompts.values(), *triggers.values()]
+    advance(f"vLLM for {name}", 0, 1)
+    with _server(path, name, settings, given=merged) as vllm:
+        advance(f"vLLM for {name}", 1, 1)
+        generations = asyncio.run(generate(vllm, wanted, lambda done: advance(name, done, len(set(wanted)))))
+    lists = ModelLists(name, prompts, generations, catalogue.knows)
+    if not merged:
+        return _Asked(lists, [lists])
+    x2q = trigger_lists(triggers, generations, catalogue.knows)
+    return _Asked(lists, [lists, Merged(MERGED, lists, x2q, catalogue, split.now)])
+
+
+@contextmanager
+def _server(path: Path, name: str, settings: Settings, *, given: bool) -> Iterator[VllmSettings]:
+    """Use the server that AIGQ_VLLM_URL names for the main checkpoint; start one otherwise."""
+    if given and _URL in os.environ:
+        yield settings.vllm
+        return
+    with serving(path, name, settings.vllm) as vllm:
+        yield vllm
+
+
+def _about(dataset: Dataset, split: Split, plan: Plan) -> Report:
+    shown = ("source", "generator", "shop_hash", "seed", "shoppers", "days", "events", "from", "to")
+    return {
+        "name": dataset.root.name,
+        **{key: dataset.manifest[key] for key in shown if key in dataset.manifest},
+        "cut_off": split.now,
+        "learners": len(split.learners),
+        "validation_cases": len(split.validation),
+        "cases": len(split.test),
+        "novel_cases": sum(bool(case.novel_targets) for case in split.test),
+        "available_cases": split.available["test"],
+        "min_items": plan.min_items,
+        "evaluation_seed": plan.seed,
+    }
+
+
+def _generation(lists: ModelLists, split: Split, catalogue: Catalogue, index: WordIndex, path: Path) -> Report:
+    prompts = [lists.prompts[case.user_id] for case in split.test]
+    found = quality([lists.generations.get(prompt) for prompt in prompts], catalogue.knows)
+    return {
+        "checkpoint": path.name,
+        "format_valid": found.format_valid,
+        "in_catalogue": index.share(found.lists),
+        "dup_rate": found.dup_rate,
+        "unknown_rate": found.unknown_rate,
+        "drops": found.drops,
+        "tokens_plain": None,
+        "tokens_compressed": checkpoint.mean_tokens(path, prompts),
+    }
+
+
+def _targets(split: Split, index: WordIndex) -> Report:
+    """Return what the real next searches are like, to read the lists' figures against."""
+    real = [list(case.targets) for case in split.test]
+    counts = Counter(query in split.queries for one in real for query in one)
+    return {
+        "in_catalogue": index.share(real),
+        "coverage": index.coverage(real),
+        "known": counts[True] / max(1, counts.total()),
+        "searched_before": 1 - sum(len(case.novel_targets) for case in split.test) / max(1, sum(map(len, real))),
+    }
+
+
+def _tuned(one: Tuned) -> Report:
+    return {
+        "all": dict(one.params),
+        "novel": dict(one.novel_params),
+        f"validation_{MAIN}": one.validation[0],
+        f"validation_{NOVEL}{MAIN}": one.validation[1],
+    }
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    seconds[stage] = round(time.perf_counter() - began, 1)

@@ -1,0 +1,153 @@
+"""The report's tables as plain rows: the terminal and the page show the same."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+Row = tuple[str, ...]
+_NOTHING: Final = "-"
+
+
+class Table(NamedTuple):
+    """A title, a sentence on how to read it, column heads and rows of cells; `brief`: shown in a terminal too."""
+
+    title: str
+    about: str
+    heads: Row
+    rows: Sequence[Row]
+    brief: bool
+
+
+def tables(report: Mapping[str, Any]) -> list[Table]:
+    """Return all tables of a report, the most asked for first."""
+    return [
+        _hits(report, "", "Next searches", "all"),
+        _hits(report, "novel_", "Next searches that the shopper had not made before", "novel"),
+        *([_oracles(report["oracles"])] if "oracles" in report else []),
+        _lists(report),
+        *([_generation(report)] if "generation" in report else []),
+        *(_strata(kind, some) for kind, some in report["strata"].items()),
+        _tuning(report),
+    ]
+
+
+def _hits(report: Mapping[str, Any], prefix: str, title: str, view: str) -> Table:
+    best = report["best_baseline"][view]
+    cases = report["data"]["novel_cases" if prefix else "cases"]
+    rows = [
+        (
+            name,
+            *(percent(found[f"{prefix}hr@{k}"]) for k in (3, 6, 10)),
+            _interval(found.get(f"{prefix}hr@6_ci"), percent),
+            _number(found[f"{prefix}ndcg@10"]),
+            _number(found[f"{prefix}mrr@10"]),
+            _number(found.get(f"{prefix}vs_best"), 2),
+            _interval(found.get(f"{prefix}vs_best_ci"), lambda value: _number(value, 2)),
+        )
+        for name, found in report["methods"].items()
+    ]
+    heads = ("method", "HR@3", "HR@6", "HR@10", "HR@6, 95%", "NDCG@10", "MRR@10", f"/ {best}", "95%")
+    return Table(
+        f"{title} ({cases:,} cases)",
+        f"The last columns: HR@6 over that of {best}, the best baseline here.",
+        heads,
+        rows,
+        brief=True,
+    )
+
+
+def _oracles(found: Mapping[str, Any]) -> Table:
+    rows = [
+        (name, percent(found[name]["hr@6"]), f"{percent(found[name]['low'])} to {percent(found[name]['high'])}")
+        for name in ("oracle_visible", "oracle")
+    ]
+    about = "From the shop's own report: other cases and another cut-off, so only roughly comparable."
+    return Table(f"Oracles ({found['cases']:,} other cases)", about, ("oracle", "HR@6", "95%"), rows, brief=True)
+
+
+def _lists(report: Mapping[str, Any]) -> Table:
+    rows = [
+        (
+            name,
+            percent(found["in_catalogue"]),
+            percent(found["distinct"]),
+            percent(found["coverage"]),
+            _number(found["novelty_bits"], 1),
+            _number(found["length"], 1),
+        )
+        for name, found in report["methods"].items()
+    ]
+    real = report["targets"]
+    rows.append(("(real searches)", percent(real["in_catalogue"]), "", percent(real["coverage"]), "", ""))
+    heads = ("method", "in catalogue", "distinct", "categories", "novelty, bits", "length")
+    items = report["data"]["min_items"]
+    about = f"In catalogue: all content words together in {items} item(s). Categories: share of them that lists reach."
+    return Table("What the lists are like (novel lists)", about, heads, rows, brief=True)
+
+
+def _generation(report: Mapping[str, Any]) -> Table:
+    rows = [
+        (
+            name,
+            percent(found["format_valid"]),
+            percent(found["in_catalogue"]),
+            percent(found["dup_rate"]),
+            percent(found["unknown_rate"]),
+            _number(found["tokens_compressed"], 1),
+            _number(found["tokens_plain"], 1),
+        )
+        for name, found in report["generation"].items()
+    ]
+    heads = ("model", "format valid", "in catalogue", "duplicate lines", "unknown words", "prompt tokens", "plain")
+    return Table("Generations, before the parser drops lines", "", heads, rows, brief=True)
+
+
+def _strata(kind: str, some: Mapping[str, Any]) -> Table:
+    names = list(next(iter(some.values()))["methods"])
+    heads = ("method", *(f"{name}{view} ({found[count]:,})" for name, found in some.items()
+                         for view, count in (("", "cases"), (", novel", "novel_cases"))))  # fmt: skip
+    rows = [
+        (
+            name,
+            *(
+                percent(found["methods"][name][f"{prefix}hr@6"])
+                for found in some.values()
+                for prefix in ("", "novel_")
+            ),
+        )
+        for name in names
+    ]  # fmt: skip
+    return Table(f"HR@6 by {kind}", "The number of cases is in brackets.", heads, rows, brief=kind == "history")
+
+
+def _tuning(report: Mapping[str, Any]) -> Table:
+    rows = [
+        (
+            name,
+            _params(found["all"]),
+            percent(found["validation_hr@6"]),
+            _params(found["novel"]),
+            percent(found["validation_novel_hr@6"]),
+        )
+        for name, found in report["tuned"].items()
+    ]
+    heads = ("baseline", "for all targets", "HR@6", "for novel targets", "HR@6")
+    about = f"Chosen on {report['data']['validation_cases']:,} validation cases, on which HR@6 is given."
+    return Table("How baselines were tuned", about, heads, rows, brief=False)
+
+
+def _params(params: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in params.items())
+
+
+def percent(value: float | None) -> str:
+    """Return a share as a percentage with one decimal, or a dash."""
+    return _NOTHING if value is None or math.isnan(value) else f"{value:.1%}"
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return _NOTHING if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _interval(pair: Sequence[float] | None, shown: Any) -> str:
+    return _NOTHING if pair is None else f"{shown(pair[0])} to {shown(pair[1])}"

@@ -1,0 +1,103 @@
+"""Stage 1: from logs to shoppers' histories, and to the moments in them from which a list of hints is learned.
+
+Only shoppers and days that training may see (`workers.common.split`), and no shopper who refused consent.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from service.contracts.errors import ArtefactError
+from service.contracts.text import normalise
+from workers.common.dataset import Dataset
+from workers.common.prompt import BEHAVIOUR
+from workers.common.split import Part, cut_off, part_of
+
+DAY_S = 86400.0
+_SOON_SHARE = 0.6
+
+
+class Act(NamedTuple):
+    """One thing a shopper did at `ts` (epoch seconds): `query` is normalised, or None where it was about `item_id`."""
+
+    ts: float
+    type: str
+    query: str | None
+    item_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All that a shopper did before the cut-off, oldest first."""
+
+    user_id: str
+    profile: Mapping[str, str]
+    acts: Sequence[Act]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A place in a history: `before` is known at `now` (epoch seconds), `after` is what came within the label window.
+
+    `hinted`: the first of `after` is a click on a shown hint, so this is an exposure session with a click.
+    """
+
+    before: Sequence[Act]
+    after: Sequence[Act]
+    now: float
+    hinted: bool
+
+
+def read_histories(dataset: Dataset, parts: Sequence[Part] = ("train",)) -> list[History]:
+    """Return the histories of the shoppers of `parts`, in id order.
+
+    Raises:
+        ArtefactError: nobody of them searched before the cut-off.
+    """
+    profiles: dict[str, dict[str, str]] = {}
+    refused: set[str] = set()
+    for row in dataset.profiles().iter_rows(named=True):
+        user_id = row.pop("user_id")
+        profiles[user_id] = {name: value for name, value in row.items() if isinstance(value, str)}
+        if row.get("consent") is False:
+            refused.add(user_id)
+    events = (
+        dataset.scan_events()
+        .select("user_id", "ts", "type", "query", "item_id")
+        .filter(pl.col("type").is_in(list(BEHAVIOUR)) & (pl.col("ts") < cut_off(dataset.manifest)))
+        .sort("user_id", "ts", maintain_order=True)
+        .collect()
+    )
+    known = [user for user in events["user_id"].unique().to_list() if user not in refused and part_of(user) in parts]
+    events = events.filter(pl.col("user_id").is_in(known))
+    texts = events["query"].drop_nulls().unique().to_list()
+    if not texts:
+        raise ArtefactError(
+            f"{dataset.root}: nobody of {'/'.join(parts)} searched before the cut-off, so there is nothing to learn; "
+            "use logs of a longer period or of more shoppers"
+        )
+    events = events.with_columns(pl.col("query").replace({text: normalise(text) for text in texts}))
+    histories: list[History] = []
+    for (user_id,), rows in events.group_by("user_id", maintain_order=True):
+        acts = [Act(*row) for row in rows.select("ts", "type", "query", "item_id").iter_rows()]
+        histories.append(History(str(user_id), profiles.get(str(user_id), {}), acts))
+    return histories
+
+
+def moments(history: History, count: int, window_days: float, rng: np.random.Generator) -> Iterator[Moment]:
+    """Yield each exposure session with a click, and `count` drawn places, one of them with little or no history."""
+    acts = history.acts
+    places = {n for n, act in enumerate(acts) if act.type == "hint_click"}
+    places |= {int(rng.integers(0, 3)), *rng.integers(0, len(acts), count - 1).tolist()}
+    for place in sorted(place for place in places if place < len(acts)):
+        last = acts[place - 1].ts if place else acts[0].ts
+        gap = acts[place].ts - last if place else DAY_S
+        # Right after the last action, or just before the next: as old as histories are when hints are wanted.
+        soon = float(rng.choice((1.0, 60.0, 3600.0, DAY_S))) * float(rng.uniform(0.5, 2.0))
+        now = last + (min(gap, soon) if rng.random() < _SOON_SHARE else gap)
+        after = [act for act in acts[place:] if act.ts < now + window_days * DAY_S]
+        if any(act.query is not None for act in after):
+            yield Moment(acts[:place], after, now, acts[place].type == "hint_click")
