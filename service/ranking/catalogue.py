@@ -20,7 +20,7 @@ from service.contracts.codecs import ScoredQuery
 from service.contracts.errors import ArtefactError
 from service.contracts.text import terms
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 CURRENT: Final = "CURRENT"
 MANIFEST: Final = "manifest.json"
 ITEMS: Final = "items.mdb"
@@ -35,12 +35,13 @@ _FIX: Final = "build it with: aigq artefacts build --data DIR --out ROOT"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One product; `category` is a path "A > B > C"."""
+    """One product; `category` is a path "A > B > C"; `words` are the few that stand for it in a prompt."""
 
     item_id: str
     title: str
     category: str
     price: float | None
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,7 @@ class Catalogue:
             for item_id in item_ids:
                 raw = transaction.get(item_id.encode("utf-8")) if item_id else None  # LMDB has no empty keys
                 if raw is not None:
-                    title, category, price = orjson.loads(raw)
-                    found[item_id] = Item(item_id, title, category, price)
+                    found[item_id] = Item(item_id, *orjson.loads(raw))
         return found
 
     def close(self) -> None:
@@ -110,7 +110,7 @@ class Catalogue:
 
 def encode_item(item: Item) -> bytes:
     """Return the LMDB value of an item."""
-    return orjson.dumps([item.title, item.category, item.price])
+    return orjson.dumps([item.title, item.category, item.price, item.words])
 
 
 def digest(path: Path) -> str:

@@ -17,7 +17,7 @@ def toy_samples(count: int) -> list[Sample]:
     rows = []
     for index in range(count):
         one, two = WORDS[index % 6], WORDS[(index + 1) % 6]
-        rows.append(Sample(f"<u2q><search>{one}<hints>", f"{two}\n{two} for camping\nbest {two}"))
+        rows.append(Sample.listed(f"<u2q><search>{one}<hints>", [two, f"{two} for camping", f"best {two}"]))
     return rows
 
 
@@ -40,8 +40,8 @@ def trained(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     rows = toy_samples(240)
     out = tmp_path_factory.mktemp("training") / "toy"
-    texts = [text for row in rows for text in (row.prompt, row.completion)]
-    sft.train(rows, tokenizer.train(texts, recipe.tokenizer.vocabulary), recipe, out)
+    own = tokenizer.train((row.text for row in rows), recipe.tokenizer.vocabulary)
+    sft.train(rows, own, recipe, recipe.sft, out)
     return out
 
 
@@ -86,15 +86,15 @@ def test_a_killed_run_resumes_and_another_recipe_starts_over(recipe: Recipe, tmp
     from workers.training import sft, tokenizer  # noqa: PLC0415
 
     rows = toy_samples(64)
-    own = tokenizer.train((row.prompt + row.completion for row in rows), 340)
-    sft.train(rows, own, recipe, tmp_path / "toy")
+    own = tokenizer.train((row.text for row in rows), 340)
+    sft.train(rows, own, recipe, recipe.sft, tmp_path / "toy")
     steps = json.loads((tmp_path / "toy.work" / "loss.jsonl").read_text(encoding="utf-8").splitlines()[-1])["step"]
     kept = [path.name for path in (tmp_path / "toy.work").glob("checkpoint-*")]
     assert kept == ["checkpoint-80"]
     assert steps <= 80
-    again = sft.train(rows, own, recipe, tmp_path / "toy")
+    again = sft.train(rows, own, recipe, recipe.sft, tmp_path / "toy")
     assert again["seconds"] < 5, "nothing was left to train"
     other = recipe.model_copy(update={"seed": 8})
-    sft.train(rows, own, other, tmp_path / "toy")
+    sft.train(rows, own, other, other.sft, tmp_path / "toy")
     described = json.loads((tmp_path / "toy.work" / "run.json").read_text(encoding="utf-8"))
     assert described[0]["seed"] == 8

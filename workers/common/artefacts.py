@@ -29,6 +29,7 @@ from service.ranking.catalogue import (
     encode_item,
 )
 from service.ranking.filter import reject_reason
+from workers.common.item_text import surrogates
 
 POPULAR_QUERIES = 200
 MIN_SHOPPERS = 3
@@ -42,7 +43,7 @@ def build(dataset: Path, root: Path, sample: Mapping[str, Any] | None = None) ->
     Raises:
         ArtefactError: the dataset lacks items or searches.
     """
-    items = pl.read_parquet(_existing(dataset / "items.parquet")).sort("item_id")
+    items = _items(_existing(dataset / "items.parquet"))
     if items.is_empty():
         raise ArtefactError(f"{dataset / 'items.parquet'}: has no items")
     searches = _searches(dataset)
@@ -51,7 +52,7 @@ def build(dataset: Path, root: Path, sample: Mapping[str, Any] | None = None) ->
     staging = root / f".staging-{uuid.uuid4().hex}"
     staging.mkdir()
     try:
-        _write_items(staging / ITEMS, items)
+        _write_items(staging / ITEMS, items, surrogates(_behaviour(dataset), items))
         (staging / POPULAR).write_bytes(orjson.dumps(popular))
         (staging / VOCABULARY).write_bytes(orjson.dumps(_vocabulary(items, searches)))
         names = [ITEMS, POPULAR, VOCABULARY]
@@ -77,6 +78,13 @@ def _existing(path: Path) -> Path:
     return path
 
 
+def _items(path: Path) -> pl.DataFrame:
+    """Return the catalogue by id; columns that a shop may leave out are null."""
+    items = pl.read_parquet(path).sort("item_id")
+    absent = {"category": pl.String, "brand": pl.String, "price": pl.Float64}.items() - items.schema.items()
+    return items.with_columns(pl.lit(None, kind).alias(name) for name, kind in absent if name not in items.columns)
+
+
 def _searches(dataset: Path) -> pl.DataFrame:
     """Return each (user_id, query) once, the query normalised."""
     _existing(dataset / "events")
@@ -89,12 +97,24 @@ def _searches(dataset: Path) -> pl.DataFrame:
     )
 
 
+def _behaviour(dataset: Path) -> pl.DataFrame:
+    """Return what shoppers searched and opened, in their order, queries normalised."""
+    return (
+        pl.scan_parquet(dataset / "events" / "*.parquet")
+        .filter(pl.col("type").is_in(["search", "hint_click", "click"]))
+        .select("user_id", "ts", "type", "query", "item_id")
+        .sort("user_id", "ts", maintain_order=True)
+        .with_columns(pl.col("query").map_elements(normalise, return_dtype=pl.String))
+        .collect()
+    )
+
+
 def _vocabulary(items: pl.DataFrame, searches: pl.DataFrame) -> list[str]:
     """Return the terms of titles and categories, and of queries that enough shoppers searched."""
     known: set[str] = set()
     counts = searches.group_by("query").len("shoppers").filter(pl.col("shoppers") >= MIN_SHOPPERS)
-    for column in (items["title"], items["category"] if "category" in items.columns else None, counts["query"]):
-        for text in column.drop_nulls().unique() if column is not None else ():
+    for column in (items["title"], items["category"], counts["query"]):
+        for text in column.drop_nulls().unique():
             known |= terms(text)
     return sorted(known)
 
@@ -127,19 +147,14 @@ def _ranked(searches: pl.DataFrame) -> list[tuple[str, float]]:
     return [(query, round(count / rows[0][1], 4)) for query, count in rows]
 
 
-def _write_items(path: Path, items: pl.DataFrame) -> None:
+def _write_items(path: Path, items: pl.DataFrame, words: Mapping[str, str]) -> None:
     size = max(1 << 26, 4 * int(items.estimated_size()))
     environment = lmdb.open(str(path), subdir=False, map_size=size, lock=False)
-    columns = [name if name in items.columns else None for name in ("item_id", "title", "category", "price")]
-    selected = items.select(
-        pl.col(name) if name else pl.lit(None).alias(alias)
-        for name, alias in zip(columns, ("item_id", "title", "category", "price"), strict=True)
-    )
     with environment.begin(write=True) as transaction:
-        for item_id, title, category, price in selected.iter_rows():
+        for item_id, title, category, price in items.select("item_id", "title", "category", "price").iter_rows():
             if not 0 < len(item_id.encode()) <= environment.max_key_size():
                 raise ArtefactError(f"item id {item_id[:40]!r} has no or over {environment.max_key_size()} bytes")
-            transaction.put(item_id.encode(), encode_item(Item(item_id, title, category or "", price)))
+            transaction.put(item_id.encode(), encode_item(Item(item_id, title, category or "", price, words[item_id])))
     environment.sync(force=True)
     environment.close()
 

@@ -195,7 +195,10 @@ class DatasetWriter:
         self._writers.clear()
         content = {"schema": SCHEMA_VERSION, "events": self.events, **manifest}
         (self._staging / MANIFEST).write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
+        # At no moment is a half-deleted dataset under the name.
+        old = self._staging.with_name(f"{self._staging.name}-old")
         if self.root.exists():
-            shutil.rmtree(self.root)
+            self.root.rename(old)
         self._staging.rename(self.root)
+        shutil.rmtree(old, ignore_errors=True)
         return self.root

@@ -26,6 +26,13 @@ BEHAVIOUR: Final[Mapping[str, str]] = {
     "purchase": "<purchase>",
     "hint_click": "<hint_click>",
 }
+_VERBS: Final[Mapping[str, str]] = {
+    "search": "searched for",
+    "click": "opened the product",
+    "cart": "put into the cart the product",
+    "purchase": "bought the product",
+    "hint_click": "clicked on the suggested search",
+}
 # Upper edge in seconds and the token for an event that is at most that old.
 AGES: Final[Sequence[tuple[float, str]]] = (
     (600.0, "<now>"),
@@ -99,6 +106,25 @@ def render_u2q(actions: Iterable[Action], profile: Mapping[str, str], now: float
         parts.append(told)
         age, previous = token, told
     return "".join([*parts, HINTS])
+
+
+def render_plain(actions: Iterable[Action], profile: Mapping[str, str], now: float) -> str:
+    """Return the same in plain language with full titles: the baseline that compression is measured against."""
+    lines = ["You suggest searches to a shopper of an online shop."]
+    if values := [f"{name} {clean(value)}" for name, value in sorted(profile.items()) if value]:
+        lines.append(f"About the shopper: {', '.join(values)}.")
+    lines.append("What the shopper did, oldest first:")
+    known = sorted((a for a in actions if a.type in BEHAVIOUR), key=lambda a: a.ts)[-MAX_EVENTS:]
+    lines += [f'- {_ago(now - a.ts)} {_VERBS[a.type]} "{clean(a.text)}"' for a in known]
+    lines.append("Suggest ten searches that the shopper is about to want, one a line, the likeliest first:")
+    return "\n".join(lines) + "\n"
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit} ago"
+    return "just now"
 
 
 def render_x2q_item(title: str, category: str) -> str:

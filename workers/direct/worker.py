@@ -76,13 +76,13 @@ class DirectWorker:
         return len(leases)
 
     def _render(self, shopper: DueShopper) -> str:
-        titles = self._catalogue.items([entry.ref for entry in shopper.behaviour])
+        items = self._catalogue.items([entry.ref for entry in shopper.behaviour])
         actions = []
         for entry in reversed(shopper.behaviour):  # oldest first, so that equal times keep the order of arrival
             if entry.type in {"search", "hint_click"}:
                 actions.append(Action(entry.type, entry.ts, entry.ref))
-            elif entry.ref in titles:  # an item that left the catalogue has nothing to tell
-                actions.append(Action(entry.type, entry.ts, titles[entry.ref].title))
+            elif entry.ref in items:  # an item that left the catalogue has nothing to tell
+                actions.append(Action(entry.type, entry.ts, items[entry.ref].words))
         return render_u2q(actions, shopper.profile, time.time())
 
     async def _generate(

@@ -10,8 +10,8 @@ from service.contracts.settings import BehaviourSettings
 from service.ranking.merge import recent_searches
 from workers.common.generator import Generation
 from workers.common.list_parser import parse_list
-from workers.common.prompt import SEPARATOR, Action, render_u2q
-from workers.evaluation.cases import QUERY_TYPES, Act, Case, Item
+from workers.common.prompt import SEPARATOR, Action, render_plain, render_u2q
+from workers.evaluation.cases import QUERY_TYPES, Act, Case
 from workers.evaluation.methods import K, Lists
 
 KEPT: Final[int] = BehaviourSettings().max_events
@@ -20,20 +20,28 @@ KEPT: Final[int] = BehaviourSettings().max_events
 _CONTENT: Final = frozenset({"duplicate", "unknown_word", "surplus"})
 
 
-def actions_of(case: Case, items: Mapping[str, Item]) -> list[Action]:
-    """Return what the prompt may tell of a case: as in the worker, an item that is not in the catalogue is left out."""
+def actions_of(case: Case, names: Mapping[str, str]) -> list[Action]:
+    """Return what the prompt may tell of a case; `names` says what stands for an item.
+
+    As in the worker, an item that is not in the catalogue is left out.
+    """
     told: list[Action] = []
     for act in case.history[-KEPT:]:
         if act.type in QUERY_TYPES:
             told.append(Action(act.type, act.ts, act.ref))
-        elif act.ref in items:
-            told.append(Action(act.type, act.ts, items[act.ref].title))
+        elif act.ref in names:
+            told.append(Action(act.type, act.ts, names[act.ref]))
     return told
 
 
-def prompt_of(case: Case, items: Mapping[str, Item], now: float) -> str:
-    """Return the Direct prompt of a case at the cut-off `now`."""
-    return render_u2q(actions_of(case, items), case.profile, now)
+def prompt_of(case: Case, words: Mapping[str, str], now: float) -> str:
+    """Return the Direct prompt of a case at the cut-off `now`; `words` stand for items (`Item.words`)."""
+    return render_u2q(actions_of(case, words), case.profile, now)
+
+
+def plain_prompt_of(case: Case, titles: Mapping[str, str], now: float) -> str:
+    """Return the same in plain language, which the compressed rendering is measured against."""
+    return render_plain(actions_of(case, titles), case.profile, now)
 
 
 def recently_searched(acts: Sequence[Act]) -> list[str]:

@@ -24,7 +24,7 @@ from workers.evaluation.generate import generate
 from workers.evaluation.measure import MAIN, NOVEL, Suggested, by_stratum, measure
 from workers.evaluation.merged import Merged, trigger_lists, trigger_prompts
 from workers.evaluation.methods import Method, Tuned
-from workers.evaluation.model import ModelLists, prompt_of, quality
+from workers.evaluation.model import ModelLists, plain_prompt_of, prompt_of, quality
 from workers.evaluation.sample_shop import sample_shop
 from workers.evaluation.server import preflight, serving
 from workers.evaluation.words import WordIndex
@@ -128,7 +128,8 @@ def _ask(
     name: str, path: Path, split: Split, catalogue: Catalogue, settings: Settings, advance: Advance, *, merged: bool
 ) -> _Asked:
     """Return the lists of one checkpoint and, if it is the one served, the merged list."""
-    prompts = {case.user_id: prompt_of(case, split.items, split.now) for case in split.test}
+    words = {item_id: item.words for item_id, item in catalogue.items(list(split.items)).items()}
+    prompts = {case.user_id: prompt_of(case, words, split.now) for case in split.test}
     triggers = trigger_prompts(split, split.test, catalogue, settings.think.max_items) if merged else {}
     wanted = [*prompts.values(), *triggers.values()]
     advance(f"vLLM for {name}", 0, 1)
@@ -170,6 +171,8 @@ def _about(dataset: Dataset, split: Split, plan: Plan) -> Report:
 
 def _generation(lists: ModelLists, split: Split, catalogue: Catalogue, index: WordIndex, path: Path) -> Report:
     prompts = [lists.prompts[case.user_id] for case in split.test]
+    titles = {item_id: item.title for item_id, item in split.items.items()}
+    plain = [plain_prompt_of(case, titles, split.now) for case in split.test]
     found = quality([lists.generations.get(prompt) for prompt in prompts], catalogue.knows)
     return {
         "checkpoint": path.name,
@@ -178,7 +181,7 @@ def _generation(lists: ModelLists, split: Split, catalogue: Catalogue, index: Wo
         "dup_rate": found.dup_rate,
         "unknown_rate": found.unknown_rate,
         "drops": found.drops,
-        "tokens_plain": None,
+        "tokens_plain": checkpoint.mean_tokens(path, plain),
         "tokens_compressed": checkpoint.mean_tokens(path, prompts),
     }
 

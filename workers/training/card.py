@@ -24,7 +24,8 @@ It knows the sample shop and nothing else: for another shop, train another.
 ## Data
 {data}
 
-Shoppers ({held_out:.0%}, by hash) and the last {days:g} days of the logs were never trained on.
+Only the part `train` of the shoppers was trained on, and not the last sixth of the period
+(`workers/common/split.py`).
 A query searched by fewer than {minimum} shoppers never became a label.
 
 ## Recipe
@@ -48,8 +49,6 @@ def write(
         parameters=figures["parameters"] / 1e6,
         vocabulary=recipe.tokenizer.vocabulary,
         data="\n".join(f"- {key}: {value}" for key, value in manifest.items()),
-        held_out=recipe.data.held_out_share,
-        days=recipe.data.held_out_days,
         minimum=recipe.data.min_shoppers,
         recipe=recipe.name,
         started_from=started_from,

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import orjson
 import typer
 from rich.console import Console
@@ -11,15 +12,13 @@ from rich.progress import Progress
 from service.contracts.errors import ArtefactError
 from service.ranking.catalogue import digest
 from workers.common.dataset import Dataset
-from workers.training import card, samples
+from workers.training import card, ctr_commands, samples
 from workers.training.recipe import Recipe
 
 app = typer.Typer(help="Train a model from logs.", no_args_is_help=True)
 
 
-@app.callback()
-def main() -> None:
-    """Keep `sft` a subcommand of its own."""
+ctr_commands.add(app)
 
 
 @app.command(epilog="Example: aigq train sft --data data/shop --recipe mini --out models/aigq-mini")
@@ -36,23 +35,30 @@ def sft(
         raise ArtefactError(
             f"{start}: is not a checkpoint (no model.safetensors); --start names a directory of models/"
         )
+    shop = samples.Shop.read(dataset, chosen.data.min_shoppers)
     with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("samples", total=dataset.manifest.get("shoppers"))
-        rows = samples.build(dataset, chosen.data, chosen.seed, lambda done: progress.advance(task, done))
-    typer.echo(f"{len(rows)} samples", err=True)
+        task = progress.add_task("samples", total=len(shop.histories))
+        rows = samples.build(shop, chosen.data, chosen.seed, lambda done: progress.advance(task, done))
+    rng = np.random.default_rng(chosen.seed)
+    passes = 0 if start else chosen.data.lm_passes
+    histories = [sample for _ in range(passes) for sample in samples.lm_samples(shop, rng)]
+    typer.echo(f"{len(histories)} windows of histories, {len(rows)} lists", err=True)
     # Only now, once the data is known to be good: these imports take seconds.
     from transformers import PreTrainedTokenizerFast  # noqa: PLC0415
 
     from workers.training import sft as stage  # noqa: PLC0415
     from workers.training import tokenizer as tokenizers  # noqa: PLC0415
 
-    texts = (text for row in rows for text in (row.prompt, row.completion))
+    before = start
     if start is None:
-        tokenizer = tokenizers.train(texts, chosen.tokenizer.vocabulary)
-        started_from = "scratch"
+        tokenizer = tokenizers.train((row.text for row in rows), chosen.tokenizer.vocabulary)
+        if histories:
+            before = out.with_name(f"{out.name}.lm")
+            if not (before / "model.safetensors").exists():  # else resumed after a kill in the second stage
+                stage.train(histories, tokenizer, chosen, chosen.lm, before)
     else:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
-        started_from = f"{start.name} (weights {digest(start / 'model.safetensors')})"
-    figures = stage.train(rows, tokenizer, chosen, out, start)
+    figures = stage.train(rows, tokenizer, chosen, chosen.sft, out, before)
+    started_from = f"{start.name} (weights {digest(start / 'model.safetensors')})" if start else "scratch"
     card.write(out, chosen, dataset.manifest, figures, started_from)
     typer.echo(orjson.dumps({"model": str(out), **figures}))

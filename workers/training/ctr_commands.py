@@ -35,7 +35,7 @@ def ctr(
     ),
     max_requests: Annotated[int, typer.Option(min=1, help="of more requests, a sample of shoppers is taken")] = 200_000,
     seed: Annotated[int, typer.Option(help="of all randomness")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="the model does not depend on it")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="the trees do not depend on it")] = 1,
     compare: Annotated[bool, typer.Option("--compare", help="also fit other ways to treat position")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="last line: all figures as one JSON object")] = False,
 ) -> None:

@@ -16,8 +16,9 @@ class _Section(BaseModel):
 class DataRecipe(_Section):
     """How logs become samples."""
 
-    held_out_days: float = Field(gt=0)
-    held_out_share: float = Field(ge=0, lt=1)
+    lm_passes: int = Field(
+        ge=0, description="how often the histories are read before lists are learned; 0 leaves it out"
+    )
     cuts_per_shopper: int = Field(ge=1)
     label_window_days: float = Field(gt=0)
     min_shoppers: int = Field(ge=1, description="k-anonymity: rarer queries never become a label")
@@ -42,8 +43,8 @@ class ModelRecipe(_Section):
     max_tokens: int = Field(ge=64)
 
 
-class SftRecipe(_Section):
-    """Optimisation."""
+class StageRecipe(_Section):
+    """Optimisation of one stage."""
 
     epochs: float = Field(gt=0)
     batch_size: int = Field(ge=1)
@@ -61,7 +62,8 @@ class Recipe(_Section):
     data: DataRecipe
     tokenizer: TokenizerRecipe
     model: ModelRecipe
-    sft: SftRecipe
+    lm: StageRecipe
+    sft: StageRecipe
 
     @classmethod
     def load(cls, name: str, folder: Path = Path("configs/train")) -> Self:

@@ -51,19 +51,13 @@ class Moment:
     hinted: bool
 
 
-def read_histories(dataset: Dataset, parts: Sequence[Part] = ("train",)) -> list[History]:
-    """Return the histories of the shoppers of `parts`, in id order.
+def read_events(dataset: Dataset, parts: Sequence[Part] = ("train",)) -> pl.DataFrame:
+    """Return the behaviour of the shoppers of `parts`, in shopper and time order, with `query` normalised.
 
     Raises:
         ArtefactError: nobody of them searched before the cut-off.
     """
-    profiles: dict[str, dict[str, str]] = {}
-    refused: set[str] = set()
-    for row in dataset.profiles().iter_rows(named=True):
-        user_id = row.pop("user_id")
-        profiles[user_id] = {name: value for name, value in row.items() if isinstance(value, str)}
-        if row.get("consent") is False:
-            refused.add(user_id)
+    refused = set(dataset.profiles().filter(~pl.col("consent"))["user_id"])
     events = (
         dataset.scan_events()
         .select("user_id", "ts", "type", "query", "item_id")
@@ -79,12 +73,20 @@ def read_histories(dataset: Dataset, parts: Sequence[Part] = ("train",)) -> list
             f"{dataset.root}: nobody of {'/'.join(parts)} searched before the cut-off, so there is nothing to learn; "
             "use logs of a longer period or of more shoppers"
         )
-    events = events.with_columns(pl.col("query").replace({text: normalise(text) for text in texts}))
-    histories: list[History] = []
+    return events.with_columns(pl.col("query").replace({text: normalise(text) for text in texts}))
+
+
+def histories(events: pl.DataFrame, dataset: Dataset) -> list[History]:
+    """Return `events` (of `read_events`) by shopper, with the shoppers' profiles."""
+    profiles = {
+        row.pop("user_id"): {name: value for name, value in row.items() if isinstance(value, str)}
+        for row in dataset.profiles().iter_rows(named=True)
+    }
+    found: list[History] = []
     for (user_id,), rows in events.group_by("user_id", maintain_order=True):
         acts = [Act(*row) for row in rows.select("ts", "type", "query", "item_id").iter_rows()]
-        histories.append(History(str(user_id), profiles.get(str(user_id), {}), acts))
-    return histories
+        found.append(History(str(user_id), profiles.get(str(user_id), {}), acts))
+    return found
 
 
 def moments(history: History, count: int, window_days: float, rng: np.random.Generator) -> Iterator[Moment]:

@@ -1,7 +1,8 @@
-"""IL-SFT: list-level fine-tuning. Loss = the list's negative log-likelihood given the prompt, on the completion only.
+"""Stage 4, IL-SFT: list-level fine-tuning. Loss = the negative log-likelihood of what a sample says is learned.
 
-The model is trained from scratch (`mini`). Saved checkpoints are resumed after a kill; the finished model appears at
-its place in one rename, so serving never sees a half-written one.
+That is the whole list given the prompt, and in the language-model stage before it, the queries of a history. Saved
+checkpoints are resumed after a kill; the finished model appears at its place in one rename, so serving never sees a
+half-written one.
 """
 
 import json
@@ -26,7 +27,7 @@ from transformers import (
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from workers.training.recipe import ModelRecipe, Recipe
+from workers.training.recipe import ModelRecipe, Recipe, StageRecipe
 from workers.training.samples import Sample
 
 mpl.use("Agg")
@@ -36,15 +37,23 @@ _IGNORED = -100
 
 
 def tokenise(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Dataset:
-    """Return rows of `input_ids` (prompt, completion, end) and `completion_mask` (1 on what is learned)."""
-    prompts = tokenizer([s.prompt for s in samples], add_special_tokens=False)["input_ids"]
-    completions = tokenizer([s.completion for s in samples], add_special_tokens=False)["input_ids"]
+    """Return rows of `input_ids` and `completion_mask` (1 on what is learned); what is too long is left out."""
+    texts = [text for sample in samples for text, _ in sample.pieces]
+    tokens = iter(tokenizer(texts, add_special_tokens=False)["input_ids"])
     rows: dict[str, list[list[int]]] = {"input_ids": [], "completion_mask": []}
-    for prompt, completion in zip(prompts, completions, strict=True):
-        ids = [*prompt, *completion, tokenizer.eos_token_id]
-        if len(ids) <= max_tokens:
+    for sample in samples:
+        ids: list[int] = []
+        mask: list[int] = []
+        for _, learned in sample.pieces:
+            piece = next(tokens)
+            ids += piece
+            mask += [int(learned)] * len(piece)
+        if sample.ends:
+            ids.append(tokenizer.eos_token_id)
+            mask.append(1)
+        if len(ids) <= max_tokens and any(mask):
             rows["input_ids"].append(ids)
-            rows["completion_mask"].append([0] * len(prompt) + [1] * (len(completion) + 1))
+            rows["completion_mask"].append(mask)
     return Dataset.from_dict(rows)
 
 
@@ -119,28 +128,29 @@ def train(
     samples: Sequence[Sample],
     tokenizer: PreTrainedTokenizerFast,
     recipe: Recipe,
+    stage: StageRecipe,
     out: Path,
     start: Path | None = None,
 ) -> dict[str, float]:
-    """Train and write the model to `out`; return figures. Work in progress lives in `<out>.work` and is resumed.
+    """Train one stage and write the model to `out`; return figures. Work in progress in `<out>.work` is resumed.
 
     With `start`, training goes on from that checkpoint's weights instead of from scratch.
     """
     torch.manual_seed(recipe.seed)
     rows = tokenise(samples, tokenizer, recipe.model.max_tokens)
-    work = _work_directory(out, recipe, len(rows), start)
+    work = _work_directory(out, recipe, stage, len(rows), start)
     model = (
         Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32) if start else new_model(recipe.model, tokenizer)
     )
-    steps = max(1, round(len(rows) * recipe.sft.epochs / recipe.sft.batch_size))
+    steps = max(1, round(len(rows) * stage.epochs / stage.batch_size))
     arguments = SFTConfig(
         output_dir=str(work),
         max_steps=steps,
-        per_device_train_batch_size=recipe.sft.batch_size,
-        learning_rate=recipe.sft.learning_rate,
+        per_device_train_batch_size=stage.batch_size,
+        learning_rate=stage.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=max(1, round(steps * recipe.sft.warmup_share)),
-        weight_decay=recipe.sft.weight_decay,
+        warmup_steps=max(1, round(steps * stage.warmup_share)),
+        weight_decay=stage.weight_decay,
         adam_beta2=0.98,
         max_grad_norm=1.0,
         bf16=True,
@@ -151,7 +161,7 @@ def train(
         gradient_checkpointing=False,
         logging_steps=20,
         save_strategy="steps",
-        save_steps=max(1, steps // recipe.sft.checkpoints),
+        save_steps=max(1, steps // stage.checkpoints),
         save_total_limit=1,
         seed=recipe.seed,
         report_to="none",
@@ -184,10 +194,10 @@ def train(
     return figures
 
 
-def _work_directory(out: Path, recipe: Recipe, rows: int, start: Path | None) -> Path:
+def _work_directory(out: Path, recipe: Recipe, stage: StageRecipe, rows: int, start: Path | None) -> Path:
     """Return where work in progress is kept; what another recipe or other data left there is thrown away."""
     work = out.with_name(out.name + ".work")
-    described = json.dumps([recipe.model_dump(), rows, str(start)])
+    described = json.dumps([recipe.model_dump(), stage.model_dump(), rows, str(start)])
     known = work / "run.json"
     if work.exists() and not (known.exists() and known.read_text(encoding="utf-8") == described):
         shutil.rmtree(work)

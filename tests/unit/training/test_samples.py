@@ -3,19 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-import polars as pl
+import numpy as np
 import pytest
 
 from service.contracts.errors import ArtefactError
 from workers.common.dataset import EVENT_SCHEMA, ITEM_SCHEMA, PROFILE_SCHEMA, Dataset, DatasetWriter
+from workers.common.split import part_of
+from workers.training.labels import distinct
 from workers.training.recipe import DataRecipe
-from workers.training.samples import Sample, build, cut_off, distinct, held_out
+from workers.training.samples import Sample, Shop, build, lm_samples
 
 DAY = 86400.0
 END = 1_793_491_200.0  # 2026-11-01
-RECIPE = DataRecipe(
-    held_out_days=2, held_out_share=0.2, cuts_per_shopper=6, label_window_days=7, min_shoppers=2, history_dropout=0.0
-)
+RECIPE = DataRecipe(lm_passes=1, cuts_per_shopper=6, label_window_days=7, min_shoppers=2, history_dropout=0.0)
 
 
 def event(user: int, ts: float, kind: str, ref: str) -> dict[str, Any]:
@@ -42,11 +42,11 @@ def write(root: Path, events: list[dict[str, Any]], consent: dict[str, bool]) ->
 
 
 @pytest.fixture
-def samples(tmp_path: Path) -> list[Sample]:
-    """Samples of 60 shoppers who search a tent, open it, search a stove; some also do what must not be learned."""
+def shop(tmp_path: Path) -> Shop:
+    """60 shoppers who search a tent, open it, search a stove; some also do what must not be learned."""
     events = []
     for user in range(60):
-        start = END - (5 + user % 10) * DAY
+        start = END - (8 + user % 10) * DAY
         events += [
             event(user, start, "search", "Dome  Tent"),
             event(user, start + 60, "click", "tent"),
@@ -55,84 +55,90 @@ def samples(tmp_path: Path) -> list[Sample]:
             event(user, start + 240, "search", f"secret of shopper {chr(97 + user % 26)}{chr(97 + user // 26)}"),
             event(user, END - DAY, "search", "after the cut-off"),
         ]
-    return build(write(tmp_path / "data", events, {"u001": False}), RECIPE, 7, lambda _: None)
+    return Shop.read(write(tmp_path / "data", events, {"u001": False}), 2)
+
+
+@pytest.fixture
+def samples(shop: Shop) -> list[Sample]:
+    """Their list samples."""
+    return build(shop, RECIPE, 7, lambda _: None)
+
+
+def prompt(sample: Sample) -> str:
+    """Return what is only read."""
+    return "".join(text for text, learned in sample.pieces if not learned)
 
 
 def labels(samples: list[Sample]) -> set[str]:
     """Return every query that is taught."""
-    return {query for sample in samples for query in sample.completion.split("\n")}
+    return {query for sample in samples for text, learned in sample.pieces if learned for query in text.split("\n")}
 
 
-def test_labels_are_normalised_coming_searches(samples: list[Sample]) -> None:
-    """What shoppers search next is what is taught, in its normal form."""
+def test_labels_are_normalised_searches(samples: list[Sample]) -> None:
+    """What shoppers search is what is taught, in its normal form."""
     assert labels(samples) == {"dome tent", "camping stove", "sleeping bag"}
 
 
-def test_nothing_after_the_cut_off_is_a_label(samples: list[Sample]) -> None:
-    """The held-out days stay out."""
-    assert "after the cut-off" not in labels(samples)
+def test_nothing_after_the_cut_off_is_learned_or_read(samples: list[Sample], shop: Shop) -> None:
+    """The held-out days stay out, also of the histories."""
+    everything = [*samples, *lm_samples(shop, np.random.default_rng(1))]
+    assert not any("after the cut-off" in sample.text for sample in everything)
 
 
-def test_a_query_of_one_shopper_is_never_a_label(samples: list[Sample]) -> None:
-    """k-anonymity: nobody's own words are suggested to others."""
-    assert not any("secret" in query for query in labels(samples))
+def test_a_query_of_one_shopper_is_never_learned(samples: list[Sample], shop: Shop) -> None:
+    """k-anonymity: nobody's own words are suggested to others; they are read, in their own history."""
+    windows = lm_samples(shop, np.random.default_rng(1))
+    assert not any("secret" in query for query in labels([*samples, *windows]))
+    assert any("secret" in sample.text for sample in windows)
 
 
-def test_what_was_searched_is_not_in_the_label(samples: list[Sample]) -> None:
-    """Serving drops recent searches, so the model is not taught to repeat them."""
-    for sample in samples:
-        if "<search>dome tent" in sample.prompt:
-            assert "dome tent" not in sample.completion.split("\n")
+def test_what_comes_leads_the_list(samples: list[Sample]) -> None:
+    """Right after the tent was opened, the stove and the bag come first, in the order in which they were searched."""
+    after_click = [s for s in samples if prompt(s).endswith("<click>dome tent<hints>")]
+    assert after_click
+    assert all(s.pieces[-1][0].startswith("camping stove\nsleeping bag") for s in after_click)
+
+
+def test_histories_are_learned_query_by_query(shop: Shop) -> None:
+    """Each known query is learned where it was searched; the text is the prompt's, without its end."""
+    window = next(s for s in lm_samples(shop, np.random.default_rng(1)) if s.text.count("<search>") == 4)
+    learned = [text for text, is_learned in window.pieces if is_learned]
+    assert learned == ["dome tent", "camping stove", "sleeping bag"]
+    assert window.text.startswith("<u2q><profile>campers<now><search>dome tent<click>dome tent<search>camping stove")
+    assert "<hints>" not in window.text
+    assert not window.ends
 
 
 def test_items_and_categories_lead_to_what_follows_them(samples: list[Sample]) -> None:
     """The click on the tent is followed by a search for a stove."""
-    item = next(sample for sample in samples if sample.prompt.startswith("<x2q><item>dome tent"))
-    category = next(sample for sample in samples if sample.prompt == "<x2q><category>outdoors tents<hints>")
-    assert "camping stove" in item.completion
-    assert "camping stove" in category.completion
+    item = next(sample for sample in samples if prompt(sample).startswith("<x2q><item>dome tent"))
+    category = next(sample for sample in samples if prompt(sample) == "<x2q><category>outdoors tents<hints>")
+    assert "camping stove" in item.text
+    assert "camping stove" in category.text
 
 
-def test_the_same_seed_gives_the_same_samples(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_samples(shop: Shop) -> None:
     """Samples are reproducible."""
-    events = [event(u, END - 9 * DAY + i * 60, "search", f"query {i}") for u in range(20) for i in range(4)]
-    dataset = write(tmp_path / "data", events, {})
-    assert build(dataset, RECIPE, 3, lambda _: None) == build(dataset, RECIPE, 3, lambda _: None)
+    assert build(shop, RECIPE, 3, lambda _: None) == build(shop, RECIPE, 3, lambda _: None)
 
 
 def test_shoppers_without_consent_and_held_out_ones_are_not_trained_on(tmp_path: Path) -> None:
     """With only such shoppers there is nothing to learn, and the error says so."""
     events = [event(u, END - 9 * DAY + i * 60, "search", f"query {i}") for u in range(20) for i in range(4)]
-    refused = {f"u{u:03d}": False for u in range(20) if not held_out(f"u{u:03d}", RECIPE.held_out_share)}
-    dataset = write(tmp_path / "data", events, refused)
-    with pytest.raises(ArtefactError, match="gives no training sample"):
-        build(dataset, RECIPE, 3, lambda _: None)
+    refused = {f"u{u:03d}": False for u in range(20) if part_of(f"u{u:03d}") == "train"}
+    with pytest.raises(ArtefactError, match="nobody of train searched before the cut-off"):
+        Shop.read(write(tmp_path / "data", events, refused), 2)
 
 
-def test_a_dataset_without_searches_is_refused(tmp_path: Path) -> None:
-    """The error names the dataset."""
-    dataset = write(tmp_path / "data", [event(1, END - 9 * DAY, "click", "tent")], {})
-    with pytest.raises(ArtefactError, match="has no searches"):
-        build(dataset, RECIPE, 3, lambda _: None)
-
-
-def test_held_out_share_is_about_what_is_asked() -> None:
-    """The split is by hash, so it is the same in every run."""
-    share = sum(held_out(f"user {n}", 0.1) for n in range(5000)) / 5000
-    assert 0.08 < share < 0.12
-
-
-def test_cut_off_is_days_before_the_end() -> None:
-    """It is counted back from the manifest's end."""
-    assert cut_off({"to": "2026-11-01T00:00:00+00:00"}, RECIPE) == END - 2 * DAY
+def test_the_importers_floor_holds_for_labels(tmp_path: Path) -> None:
+    """A dataset imported with a higher k-anonymity floor keeps it, whatever the recipe says."""
+    events = [event(u, END - 9 * DAY + i * 60, "search", f"query {chr(97 + i)}") for u in range(8) for i in range(4)]
+    dataset = write(tmp_path / "data", events, {})
+    assert Shop.read(dataset, 2).production.popularity
+    dataset.manifest["k_anonymity"] = {"min_shoppers": 20}
+    assert not Shop.read(dataset, 2).production.popularity
 
 
 def test_distinct_drops_near_duplicates() -> None:
     """Word order and plural do not make another query."""
-    assert distinct(["running shoes", "shoe running", "socks"], ["sock"]) == ["running shoes"]
-
-
-def test_polars_is_enough_to_read_what_was_written(samples: list[Sample], tmp_path: Path) -> None:
-    """A dataset is plain Parquet."""
-    assert samples
-    assert pl.read_parquet(tmp_path / "data" / "events" / "*.parquet").height == 360
+    assert distinct(["running shoes", "shoe running", "socks"]) == ["running shoes", "socks"]
