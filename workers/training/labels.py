@@ -23,6 +23,8 @@ _MIN_SUPPORT = 2
 _COMMON_POWER = 0.15
 """How much the popular is held back among what follows a trigger."""
 _OWN = 0.35
+_OWN_KEPT = 3
+"""Serving drops what was just searched, so a list must hold enough beside it."""
 _OWN_FADE = 0.8
 _POPULAR = 0.02
 _HEAD = 30
@@ -127,7 +129,7 @@ class Production:
                     break  # the item says more than its category
             weight *= _FADE
         own = dict.fromkeys(act.query for act in reversed(before) if act.query in self.popularity)
-        for rank, query in enumerate(list(own)[:LIST_SIZE]):
+        for rank, query in enumerate(list(own)[:_OWN_KEPT]):
             scores[query or ""] += _OWN * _OWN_FADE**rank
         for rank, query in enumerate(self._popular.get(_segment(profile), ())):
             scores[query] += _POPULAR / (rank + 5)
