@@ -140,8 +140,9 @@ def test_real_purchases_become_samples(complete_journey: Path, tmp_path: Path) -
     assert searches["event_id"].str.starts_with(PREFIX).all()
 
     recipe = Recipe.load("mini", ROOT / "configs/train")
-    made = samples.build(dataset, recipe.data, recipe.seed, lambda _: None)
-    assert {sample.prompt[:5] for sample in made} == {"<u2q>", "<x2q>"}
+    shop = samples.Shop.read(dataset, recipe.data.min_shoppers)
+    made = samples.build(shop, recipe.data, recipe.seed, lambda _: None)
+    assert {sample.text[:5] for sample in made} == {"<u2q>", "<x2q>"}
     shoppers = searches.group_by("query").agg(pl.col("user_id").n_unique())
     common = set(shoppers.filter(pl.col("user_id") >= recipe.data.min_shoppers)["query"])
-    assert {query for sample in made for query in sample.completion.split("\n")} <= common
+    assert {query for sample in made for query in sample.pieces[-1][0].split("\n")} <= common
