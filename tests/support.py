@@ -47,9 +47,9 @@ def write_dataset(path: Path) -> Path:
     rows = []
     for number in range(10):
         user = f"u{number}"
-        rows += [(user, 1000.0, "search", query, None) for query in _EVERYONE[: 12 - number]]
         if number < 4:
-            rows.append((user, 1001.0, "search", POPULAR_WITH_PARENTS, None))
+            rows.append((user, 999.0, "search", POPULAR_WITH_PARENTS, None))
+        rows += [(user, 1000.0, "search", query, None) for query in _EVERYONE[: 12 - number]]
         rows.append((user, 1002.0, "click", None, TENT))
     rows += [("u0", 1003.0, "search", RARE_QUERY, None), ("u1", 1003.0, "click", None, "stove-1")]
     rows += [(f"u{number}", 1004.0, "search", "call +491234567890", None) for number in range(5)]
