@@ -82,7 +82,7 @@ class Rig:
         (lease,) = await self.queue.claim(10)
         return lease
 
-    async def refresh(self, lease: Lease, value: bytes | None) -> Refresh:
+    async def refresh(self, lease: Lease, value: bytes) -> Refresh:
         """Return what a worker with that lease would write now."""
         (shopper,) = await self.queue.read([lease])
         return Refresh(shopper, value)

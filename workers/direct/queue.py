@@ -38,10 +38,10 @@ class DueShopper:
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """What to write for a leased shopper; `value` None writes nothing but counts as done."""
+    """What to write for a leased shopper."""
 
     shopper: DueShopper
-    value: bytes | None
+    value: bytes
 
 
 class DueQueue:
@@ -126,7 +126,7 @@ class DueQueue:
                 lua.COMPLETE, 4,
                 self._keys.due(partition), self._keys.leases(partition),
                 self._keys.state(lease.sid), self._keys.u2q(lease.sid),
-                lease.sid, lease.token, refresh.shopper.seq, refresh.value or b"", ttl_ms,
+                lease.sid, lease.token, refresh.shopper.seq, refresh.value, ttl_ms,
                 round(queue.delay_s * 1000), round(queue.max_wait_s * 1000),
             )  # fmt: skip
         return [outcome.decode() for outcome in await self._execute(pipe)]

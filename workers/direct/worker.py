@@ -121,9 +121,10 @@ class DirectWorker:
                 continue
             metrics.TOKENS.inc(generation.tokens)
             known = recent_searches([(entry.type, entry.ref) for entry in shopper.behaviour])
+            # An empty list is written too: it says that the model had nothing new, and other sources fill up.
             queries = parse_list(generation, drops, self._catalogue.knows, known)
             value = QueryList(shopper.seq, now_ms, self._settings.vllm.model, queries)
-            refreshes.append(Refresh(shopper, encode_list(shopper.lease.sid, value) if queries else None))
+            refreshes.append(Refresh(shopper, encode_list(shopper.lease.sid, value)))
         for reason, count in drops.items():
             metrics.DROPS.labels(reason).inc(count)
         return refreshes, refused

@@ -1,7 +1,7 @@
 -- Ends a lease by compare-and-set: u2q is written only if the lease is still held and seq is not older than what is
 -- stored; the due mark goes only if seq has not moved since the behaviour was read.
 -- KEYS 1 due, 2 leases, 3 state, 4 u2q
--- ARGV 1 sid, 2 token, 3 seq, 4 value ('' = nothing worth writing), 5 ttl_ms, 6 delay_ms, 7 max_wait_ms
+-- ARGV 1 sid, 2 token, 3 seq, 4 value, 5 ttl_ms, 6 delay_ms, 7 max_wait_ms
 -- Returns 'lost' (another worker took over), 'gone' (the shopper was forgotten), 'stale', 'done', or 'again'.
 local sid, seq = ARGV[1], tonumber(ARGV[3])
 if redis.call('HGET', KEYS[2], sid) ~= ARGV[2] then
@@ -16,7 +16,7 @@ end
 local outcome = 'done'
 if (tonumber(redis.call('HGET', KEYS[3], 'u2q_seq')) or 0) > seq then
   outcome = 'stale'
-elseif ARGV[4] ~= '' then
+else
   redis.call('SET', KEYS[4], ARGV[4], 'PX', ARGV[5])
   redis.call('HSET', KEYS[3], 'u2q_seq', seq)
 end
