@@ -46,7 +46,7 @@ SPECIAL_TOKENS: Final[Sequence[str]] = (
     PAD, BOS, EOS, U2Q, X2Q, PROFILE, CATEGORY, ITEM, HINTS, *BEHAVIOUR.values(), *(token for _, token in AGES),
 )  # fmt: skip
 SEPARATOR: Final = "\n"
-MAX_EVENTS: Final = 16
+MAX_EVENTS: Final = 24
 MAX_FIELD_CHARS: Final = 64
 
 _BRACKETS = str.maketrans({"<": " ", ">": " "})
@@ -90,21 +90,19 @@ def render_profile(profile: Mapping[str, str]) -> str:
 def render_u2q(actions: Iterable[Action], profile: Mapping[str, str], now: float) -> str:
     """Return the Direct prompt for a shopper at `now` (epoch seconds): oldest action first, newest last.
 
-    Only the last `MAX_EVENTS` actions are told; immediate repeats are told once.
+    Only the last `MAX_EVENTS` actions are told; an immediate repeat is told once, and what is done with the text just
+    told (a search, then a click on what it means) is told without the text.
     An age token is written when the age changes, not for each action.
     """
     parts = [U2Q, render_profile(profile)]
     known = [a for a in actions if a.type in BEHAVIOUR]
-    age = previous = ""
+    age = kind = text = ""
     for action in sorted(known, key=lambda a: a.ts)[-MAX_EVENTS:]:
-        told = BEHAVIOUR[action.type] + field(action.text)
-        token = age_token(now - action.ts)
-        if told == previous and token == age:
+        told, token = field(action.text), age_token(now - action.ts)
+        if (action.type, told, token) == (kind, text, age):
             continue
-        if token != age:
-            parts.append(token)
-        parts.append(told)
-        age, previous = token, told
+        parts += [token] * (token != age) + [BEHAVIOUR[action.type]] + [told] * ((told, token) != (text, age))
+        age, kind, text = token, action.type, told
     return "".join([*parts, HINTS])
 
 

@@ -1,10 +1,11 @@
 """`aigq train`: train a model from a dataset."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import orjson
+import polars as pl
 import typer
 from rich.console import Console
 from rich.progress import Progress
@@ -21,24 +22,57 @@ app = typer.Typer(help="Train a model from logs.", no_args_is_help=True)
 ctr_commands.add(app)
 
 
+_Data = Annotated[Path, typer.Option(help="dataset directory")]
+_Out = Annotated[Path, typer.Option(help="checkpoint directory to write")]
+_Name = Annotated[str, typer.Option(help="name of a file in configs/train")]
+
+
 @app.command(epilog="Example: aigq train sft --data data/shop --recipe mini --out models/aigq-mini")
 def sft(
-    data: Annotated[Path, typer.Option(help="dataset directory")],
-    out: Annotated[Path, typer.Option(help="checkpoint directory to write")],
-    recipe: Annotated[str, typer.Option(help="name of a file in configs/train")] = "mini",
+    data: _Data,
+    out: _Out,
+    recipe: _Name = "mini",
     start: Annotated[Path | None, typer.Option(help="checkpoint to go on from; default: from scratch")] = None,
 ) -> None:
-    """Samples, tokenizer, list-level fine-tuning, model card. Run it again after a kill and it resumes."""
+    """Samples, tokenizer, histories, list-level fine-tuning, model card. Run it again after a kill and it resumes."""
+    typer.echo(orjson.dumps(_sft(data, out, recipe, start)))
+
+
+@app.command("all", epilog="Example: aigq train all --data data/shop --recipe mini --out models/aigq-mini")
+def whole_road(data: _Data, out: _Out, recipe: _Name = "mini") -> None:
+    """CTR ranker (OUT-ctr), its judge (OUT-judge), then the model. Run it again after a kill: what is done stays.
+
+    Logs without hint exposures have no clicks on hints to rank by: the model then learns from searches alone.
+    """
+    Recipe.load(recipe)  # a wrong name is told before minutes of work
+    dataset = Dataset(data)
+    exposed = not dataset.scan_events().filter(pl.col("type") == "hint_exposure").head(1).collect().is_empty()
+    made: dict[str, Any] = {}
+    for part in ctr_commands.Learners if exposed else ():
+        kind = "ctr" if part is ctr_commands.Learners.TRAIN else "judge"
+        folder = out.with_name(f"{out.name}-{kind}")
+        if not ctr_commands.is_trained(folder, data):
+            ctr_commands.ctr(data, folder, part)
+        made[kind] = str(folder)
+    if not exposed:
+        typer.echo(
+            f"{data}: has no hint exposures, so there is no CTR ranker; lists are learned from searches", err=True
+        )
+    typer.echo(orjson.dumps({**made, **_sft(data, out, recipe, None)}))
+
+
+def _sft(data: Path, out: Path, recipe: str, start: Path | None) -> dict[str, Any]:
     chosen = Recipe.load(recipe)
     dataset = Dataset(data)
     if start is not None and not (start / "model.safetensors").exists():
         raise ArtefactError(
             f"{start}: is not a checkpoint (no model.safetensors); --start names a directory of models/"
         )
-    shop = samples.Shop.read(dataset, chosen.data.min_shoppers)
     with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("samples", total=len(shop.histories))
-        rows = samples.build(shop, chosen.data, chosen.seed, lambda done: progress.advance(task, done))
+        learning = progress.add_task("what is searched next", total=None)
+        shop = samples.Shop.read(dataset, chosen.data, chosen.seed, lambda done: progress.advance(learning, done))
+        labelling = progress.add_task("samples", total=len(shop.histories))
+        rows = samples.build(shop, chosen.data, chosen.seed, lambda done: progress.advance(labelling, done))
     rng = np.random.default_rng(chosen.seed)
     passes = 0 if start else chosen.data.lm_passes
     histories = [sample for _ in range(passes) for sample in samples.lm_samples(shop, rng)]
@@ -61,4 +95,4 @@ def sft(
     figures = stage.train(rows, tokenizer, chosen, chosen.sft, out, before)
     started_from = f"{start.name} (weights {digest(start / 'model.safetensors')})" if start else "scratch"
     card.write(out, chosen, dataset.manifest, figures, started_from)
-    typer.echo(orjson.dumps({"model": str(out), **figures}))
+    return {"model": str(out), **figures}

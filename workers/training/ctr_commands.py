@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table as Grid
 
+from service.contracts.errors import ArtefactError
 from service.ranking.catalogue import digest
 from workers.common.dataset import MANIFEST, Dataset
 
@@ -80,6 +81,17 @@ def ctr(
             console.print(_grid(title, ctr_report.lines(figures[title])))
     if as_json:
         sys.stdout.write(orjson.dumps({"model": str(out), "part": part.value, **figures}).decode() + "\n")
+
+
+def is_trained(folder: Path, data: Path) -> bool:
+    """Whether `folder` holds a whole ranker that was learned from `data`."""
+    from service.ranking.ctr import CtrScorer  # noqa: PLC0415
+
+    try:
+        meta = CtrScorer.open(folder).meta
+    except ArtefactError:
+        return False
+    return bool(meta.data.get("manifest_blake2b") == digest(data / MANIFEST))
 
 
 def _grid(title: str, rows: list[tuple[str, ...]]) -> Grid:

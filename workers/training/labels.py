@@ -1,148 +1,31 @@
 """Stage 2: interest-guided labels. One ordered list a moment: clicked > searched > ranked by what production knows.
 
-What production knows here is what precedes the cut-off: what others search after the same, the shopper's own queries,
-and what is popular in the segment. A query of fewer than `min_shoppers` shoppers is never in it (k-anonymity).
+Production is counts (`workers.training.counts`), ordered by trees (`workers.training.next_search`).
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from service.contracts.text import near_key
-from service.ranking.filter import reject_reason
-from workers.training.sessions import DAY_S, Act, History, Moment
+from workers.training.counts import Production
+from workers.training.next_search import AHEAD, NextSearch
+from workers.training.sessions import Moment
 
 LIST_SIZE = 10
-_AHEAD = 4
-_AHEAD_S = 2 * DAY_S
-_FADE = 0.7
-_DAMPING = 3.0
-"""Added to a trigger's count, so that a trigger seen once does not speak with certainty."""
-_KEPT = 32
-_TRAIL = 8
-_MIN_SUPPORT = 2
-_COMMON_POWER = 0.15
-"""How much the popular is held back among what follows a trigger."""
-_OWN = 0.35
-_OWN_KEPT = 3
+_OWN_KEPT = 4
 """Serving drops what was just searched, so a list must hold enough beside it."""
-_OWN_FADE = 0.8
-_POPULAR = 0.02
-_HEAD = 30
-
-Table = dict[str, list[tuple[str, float]]]
-Pair = tuple[str, str]
 
 
-class Production:
-    """Counts over histories: popularity, and what is searched after and before a trigger.
-
-    A trigger is a query, "item:ID" or "category:PATH". `after` and `before` map it to (query, score), best first.
-    """
-
-    def __init__(self, histories: Iterable[History], categories: Mapping[str, str], min_shoppers: int) -> None:
-        """Count; `categories` maps item id to path."""
-        histories = list(histories)
-        self._categories = categories
-        shoppers: Counter[str] = Counter()
-        segments: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        for history in histories:
-            searched = {act.query for act in history.acts if act.query is not None}
-            shoppers.update(searched)
-            segments[_segment(history.profile)].update(searched)
-        self.popularity = {
-            query: count
-            for query, count in sorted(shoppers.items(), key=lambda pair: (-pair[1], pair[0]))
-            if count >= min_shoppers and reject_reason(query) is None
-        }
-        self._popular = {
-            segment: [query for query, _ in counts.most_common(4 * _HEAD) if query in self.popularity][:_HEAD]
-            for segment, counts in segments.items()
-        }
-        after: defaultdict[Pair, float] = defaultdict(float)
-        before: defaultdict[Pair, float] = defaultdict(float)
-        support: Counter[Pair] = Counter()
-        for history in histories:
-            follows, precedes = self._pairs(history.acts)
-            for pair, weight in follows.items():
-                after[pair] += weight
-            for pair in precedes:
-                before[pair] += 1.0
-            support.update(follows.keys() | precedes)
-        self.after = self._table(after, support)
-        self.before = self._table(before, support)
-
-    def triggers(self, act: Act) -> tuple[str, ...]:
-        """Return an act's triggers, most specific first."""
-        if act.query is not None:
-            return (act.query,)
-        return (f"item:{act.item_id}", f"category:{self._categories.get(act.item_id or '', '')}")
-
-    def _pairs(self, acts: Sequence[Act]) -> tuple[dict[Pair, float], set[Pair]]:
-        """Return one shopper's (trigger, later query) weights, and (trigger, query that led to it) pairs."""
-        follows: dict[Pair, float] = {}
-        precedes: set[Pair] = set()
-        query = ""
-        for n, act in enumerate(acts):
-            if act.query is not None:
-                query = act.query
-            elif query in self.popularity:
-                precedes.update((trigger, query) for trigger in self.triggers(act))
-            weight, seen = 1.0, {act.query}
-            for later in acts[n + 1 : n + 12]:
-                if later.ts - act.ts > _AHEAD_S or len(seen) > _AHEAD:
-                    break
-                if later.query is None or later.query in seen:
-                    continue
-                seen.add(later.query)
-                if later.query in self.popularity:
-                    for trigger in self.triggers(act):
-                        follows.setdefault((trigger, later.query), weight)
-                weight *= _FADE
-        return follows, precedes
-
-    def _table(self, weights: Mapping[Pair, float], support: Mapping[Pair, int]) -> Table:
-        totals: defaultdict[str, float] = defaultdict(float)
-        for (trigger, _), weight in weights.items():
-            totals[trigger] += weight
-        table: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
-        for (trigger, query), weight in weights.items():
-            if support[trigger, query] >= _MIN_SUPPORT:
-                held_back = self.popularity[query] ** _COMMON_POWER
-                table[trigger].append((query, weight / (totals[trigger] + _DAMPING) / held_back))
-        return {key: sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:_KEPT] for key, pairs in table.items()}
-
-    def rank(self, before: Sequence[Act], profile: Mapping[str, str]) -> list[str]:
-        """Return candidates for a shopper who did `before`, best first."""
-        scores: defaultdict[str, float] = defaultdict(float)
-        trail: dict[str, tuple[str, ...]] = {}
-        for act in reversed(before):
-            keys = self.triggers(act)
-            trail.setdefault(keys[0], keys)
-            if len(trail) == _TRAIL:
-                break
-        weight = 1.0
-        for keys in trail.values():
-            for key in keys:
-                if found := self.after.get(key):
-                    for query, score in found:
-                        scores[query] += weight * score
-                    break  # the item says more than its category
-            weight *= _FADE
-        own = dict.fromkeys(act.query for act in reversed(before) if act.query in self.popularity)
-        for rank, query in enumerate(list(own)[:_OWN_KEPT]):
-            scores[query or ""] += _OWN * _OWN_FADE**rank
-        for rank, query in enumerate(self._popular.get(_segment(profile), ())):
-            scores[query] += _POPULAR / (rank + 5)
-        return [query for query, _ in sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))]
-
-
-def label(moment: Moment, profile: Mapping[str, str], production: Production) -> list[str]:
+def label(moment: Moment, profile: Mapping[str, str], ranker: NextSearch) -> list[str]:
     """Return the label of a moment: at most `LIST_SIZE` queries, no two alike; empty if nothing known was searched."""
-    coming = [act.query for act in moment.after if act.query in production.popularity and act.query is not None]
+    known = ranker.candidates.production.popularity
+    coming = [act.query for act in moment.after if act.query is not None and act.query in known]
     if not coming:
         return []
+    own = {act.query for act in moment.before}
+    ranked = ranker.rank(moment.before, profile, moment.now)
+    again = [query for query in ranked if query in own][_OWN_KEPT:]
     # A clicked hint is the first of what comes, so it leads.
-    return distinct([*coming[: LIST_SIZE // 2], *production.rank(moment.before, profile)])
+    return distinct([*coming[:AHEAD], *(query for query in ranked if query not in again)])
 
 
 def trigger_label(key: str, wider: str, production: Production) -> list[str]:
@@ -163,7 +46,3 @@ def distinct(queries: Iterable[str]) -> list[str]:
         if len(chosen) == LIST_SIZE:
             break
     return list(chosen.values())
-
-
-def _segment(profile: Mapping[str, str]) -> str:
-    return f"{profile.get('segment', '')}/{profile.get('locale', '')}"

@@ -5,12 +5,15 @@ u2q: a shopper until a moment -> the label list of that moment.
 x2q: an item or a category -> what shoppers search before and after it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Self
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from service.contracts.errors import ArtefactError
 from workers.common.dataset import Dataset
@@ -26,12 +29,19 @@ from workers.common.prompt import (
     render_x2q_category,
     render_x2q_item,
 )
-from workers.training.labels import Production, label, trigger_label
+from workers.training.counts import Production
+from workers.training.ctr import FOLDS, fold_of
+from workers.training.labels import label, trigger_label
+from workers.training.next_search import Candidates, NextSearch, catalogue
+from workers.training.query_counts import ItemWords, count
 from workers.training.recipe import DataRecipe
-from workers.training.sessions import Act, History, Moment, histories, moments, read_events
+from workers.training.sessions import Act, History, Moment, histories, learning_period, moments, read_events
 
 _TITLE_SHARE = 0.1
 """How often an item is told by its title although words for it are known: new items have nothing else."""
+_TOKEN = re.compile(r"(<[^<>]+>)")
+"""Fields hold no angle brackets, so this finds the prompt's own tokens alone."""
+_QUERY_TOKENS = (BEHAVIOUR["search"], BEHAVIOUR["hint_click"])
 _CATEGORY_TIMES = 4
 """Few categories, many items: told several times, so that they are learned too."""
 
@@ -62,24 +72,41 @@ class Shop:
     items: pl.DataFrame
     titles: Mapping[str, str]
     words: Mapping[str, str]
-    production: Production
+    ranker: NextSearch
+    period: tuple[float, float]
+
+    @property
+    def production(self) -> Production:
+        """The counts over all histories."""
+        return self.ranker.candidates.production
 
     @classmethod
-    def read(cls, dataset: Dataset, min_shoppers: int) -> Self:
-        """Read the training part of a dataset.
+    def read(cls, dataset: Dataset, recipe: DataRecipe, seed: int, progress: Callable[[int], None]) -> Self:
+        """Read the training part of a dataset, and learn to rank next searches; `progress` hears of shoppers done.
 
         Raises:
             ArtefactError: there is nothing to learn from.
         """
-        events = read_events(dataset)
+        events, items = read_events(dataset), dataset.items()
+        people, period = histories(events, dataset), learning_period(dataset)
         floor = int(dataset.manifest.get("k_anonymity", {}).get("min_shoppers", 1))
-        words = surrogates(events, dataset.items())
-        items = dataset.items().select("item_id", "title", pl.col("category").fill_null(""))
-        people = histories(events, dataset)
-        categories = dict(items.select("item_id", "category").iter_rows())
-        production = Production(people, categories, max(min_shoppers, floor))
+        min_shoppers = max(recipe.min_shoppers, floor)
+        described, words = catalogue(items), ItemWords(items)
+        profiles = dataset.profiles().select("user_id", cs.string().exclude("user_id"))
+
+        def counted(some: Sequence[History]) -> Candidates:
+            users = [history.user_id for history in some]
+            production = Production(some, {key: item.category for key, item in described.items()}, min_shoppers)
+            stats = count(events.filter(pl.col("user_id").is_in(users)), words, profiles)
+            return Candidates(production, stats, described)
+
+        folds = [[one for one in people if fold_of(one.user_id) == fold] for fold in range(FOLDS)]
+        apart = (
+            (counted([one for other in folds if other is not fold for one in other]), fold) for fold in folds if fold
+        )
+        ranker = NextSearch.learn(apart, counted(people), period, seed, progress)
         titles = dict(items.select("item_id", "title").iter_rows())
-        return cls(people, items, titles, words, production)
+        return cls(people, items, titles, surrogates(events, items), ranker, period)
 
     def told(self, act: Act, rng: np.random.Generator) -> Action:
         """Return an act as prompts tell it."""
@@ -99,7 +126,7 @@ def build(shop: Shop, recipe: DataRecipe, seed: int, progress: Callable[[int], N
     rng = np.random.default_rng(seed)
     samples = list(x2q_samples(shop))
     for history in shop.histories:
-        drawn = moments(history, recipe.cuts_per_shopper, recipe.label_window_days, rng)
+        drawn = moments(history, recipe.cuts_per_shopper, recipe.label_window_days, shop.period, rng)
         samples += filter(None, [u2q_sample(moment, history.profile, shop, recipe, rng) for moment in drawn])
         progress(1)
     if not samples:
@@ -111,7 +138,7 @@ def u2q_sample(
     moment: Moment, profile: Mapping[str, str], shop: Shop, recipe: DataRecipe, rng: np.random.Generator
 ) -> Sample | None:
     """Return a moment's row; None if nothing known was searched after it."""
-    queries = label(moment, profile, shop.production)
+    queries = label(moment, profile, shop.ranker)
     if not queries:
         return None
     last = len(moment.before) - 3
@@ -122,10 +149,10 @@ def u2q_sample(
 
 def x2q_samples(shop: Shop) -> Iterator[Sample]:
     """Yield a sample for each item and category that shoppers came from or went on from."""
-    for item_id, title, category in shop.items.iter_rows():
+    for item_id, title, category in shop.items.select("item_id", "title", pl.col("category").fill_null("")).iter_rows():
         if queries := trigger_label(f"item:{item_id}", f"category:{category}", shop.production):
             yield Sample.listed(render_x2q_item(title, category), queries)
-    for category in shop.items["category"].unique().sort().to_list():
+    for category in shop.items["category"].drop_nulls().unique().sort().to_list():
         queries = trigger_label(f"category:{category}", "", shop.production) if category else []
         if queries:
             yield from [Sample.listed(render_x2q_category(category), queries)] * _CATEGORY_TIMES
@@ -133,28 +160,28 @@ def x2q_samples(shop: Shop) -> Iterator[Sample]:
 
 def lm_samples(shop: Shop, rng: np.random.Generator) -> list[Sample]:
     """Return histories in windows of `MAX_EVENTS` acts, each begun at a drawn place; shuffled."""
+    known = frozenset(map(field, shop.production.popularity))
     samples: list[Sample] = []
     for history in shop.histories:
         start = -int(rng.integers(0, MAX_EVENTS))
         while start < len(history.acts):
             window = history.acts[max(0, start) : start + MAX_EVENTS]
             if sum(act.query is not None for act in window) > (start > 0):
-                samples.append(_lm_sample(window, history.profile, shop, rng))
+                actions = [shop.told(act, rng) for act in window]
+                text = render_u2q(actions, history.profile, window[-1].ts).removesuffix(HINTS)
+                samples.append(Sample(_queries_learned(text, known), ends=False))
             start += MAX_EVENTS * 2 // 3
     return [samples[n] for n in rng.permutation(len(samples))]
 
 
-def _lm_sample(window: Sequence[Act], profile: Mapping[str, str], shop: Shop, rng: np.random.Generator) -> Sample:
-    """Return a window as pieces: queries that enough shoppers searched are learned, all else is read."""
-    actions = [shop.told(act, rng) for act in window]
-    rest = render_u2q(actions, profile, window[-1].ts).removesuffix(HINTS)
-    pieces: list[tuple[str, bool]] = []
-    for act, action in zip(window, actions, strict=True):
-        if act.query is None or act.query not in shop.production.popularity:
-            continue
-        head, mark, tail = rest.partition(BEHAVIOUR[action.type] + field(action.text))
-        if mark:  # an act told twice is rendered once
-            opening = BEHAVIOUR[action.type]
-            pieces += [(head + opening, False), (mark.removeprefix(opening), True)]
-            rest = tail
-    return Sample((*pieces, (rest, False)), ends=False)
+def _queries_learned(text: str, known: Container[str]) -> tuple[tuple[str, bool], ...]:
+    """Return a history as pieces: known queries are learned, and the token that ends each; all else is read."""
+    units: list[tuple[str, bool]] = []
+    opening, ended = "", False
+    for unit in filter(None, _TOKEN.split(text)):
+        is_token = _TOKEN.fullmatch(unit) is not None
+        learned = ended if is_token else opening in _QUERY_TOKENS and unit in known
+        units.append((unit, learned))
+        opening, ended = (unit, False) if is_token else ("", learned)
+    grouped = groupby(units, key=lambda unit: unit[1])
+    return tuple(("".join(text for text, _ in some), learned) for learned, some in grouped)

@@ -3,8 +3,10 @@
 Only shoppers and days that training may see (`workers.common.split`), and no shopper who refused consent.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -89,11 +91,13 @@ def histories(events: pl.DataFrame, dataset: Dataset) -> list[History]:
     return found
 
 
-def moments(history: History, count: int, window_days: float, rng: np.random.Generator) -> Iterator[Moment]:
-    """Yield each exposure session with a click, and `count` drawn places, one of them with little or no history."""
+def moments(
+    history: History, count: int, window_days: float, period: tuple[float, float], rng: np.random.Generator
+) -> Iterator[Moment]:
+    """Yield each exposure session with a click, `count` / 2 drawn places in the history, and as many visits."""
     acts = history.acts
     places = {n for n, act in enumerate(acts) if act.type == "hint_click"}
-    places |= {int(rng.integers(0, 3)), *rng.integers(0, len(acts), count - 1).tolist()}
+    places |= {int(rng.integers(0, 3)), *rng.integers(0, len(acts), max(0, count // 2 - 1)).tolist()}
     for place in sorted(place for place in places if place < len(acts)):
         last = acts[place - 1].ts if place else acts[0].ts
         gap = acts[place].ts - last if place else DAY_S
@@ -103,3 +107,19 @@ def moments(history: History, count: int, window_days: float, rng: np.random.Gen
         after = [act for act in acts[place:] if act.ts < now + window_days * DAY_S]
         if any(act.query is not None for act in after):
             yield Moment(acts[:place], after, now, acts[place].type == "hint_click")
+    yield from visits(history, count // 2, period, rng)
+
+
+def visits(history: History, count: int, period: tuple[float, float], rng: np.random.Generator) -> Iterator[Moment]:
+    """Yield at most `count` moments at times drawn from `period` (epoch seconds) after which the shopper searched."""
+    times = [act.ts for act in history.acts]
+    for now in rng.uniform(*period, count).tolist():
+        place = bisect_left(times, now)
+        if any(act.query is not None for act in history.acts[place:]):
+            yield Moment(history.acts[:place], history.acts[place:], now, hinted=False)
+
+
+def learning_period(dataset: Dataset) -> tuple[float, float]:
+    """Return when visits are drawn: after the first quarter of what is learned from, so that some have a history."""
+    start, end = datetime.fromisoformat(dataset.manifest["from"]).timestamp(), cut_off(dataset.manifest)
+    return start + (end - start) / 4, end

@@ -90,6 +90,16 @@ def test_an_age_is_told_when_it_changes() -> None:
     assert render_u2q(acts, {}, NOW) == ("<u2q><1_day_ago><search>old<search>older<now><search>new<search>newer<hints>")
 
 
+def test_the_same_text_is_not_told_again() -> None:
+    """A click on what was just searched costs one token; after something else, or at another age, it is told again."""
+    acts = [
+        Action("search", NOW - 86400, "tent"), Action("click", NOW - 86399, "Tent"), Action("cart", NOW - 1, "tent"),
+        Action("purchase", NOW - 1, "tent"), Action("click", NOW - 1, "lamp"), Action("click", NOW - 1, "tent"),
+    ]  # fmt: skip
+    told = "<u2q><1_day_ago><search>tent<click><now><cart>tent<purchase><click>lamp<click>tent<hints>"
+    assert render_u2q(acts, {}, NOW) == told
+
+
 def test_exposures_are_not_told() -> None:
     """That a hint was shown says nothing of intent."""
     assert render_u2q([Action("hint_exposure", NOW, "tent")], {}, NOW) == "<u2q><hints>"

@@ -41,6 +41,11 @@ def write(root: Path, events: list[dict[str, Any]], consent: dict[str, bool]) ->
     return Dataset(root)
 
 
+def read(dataset: Dataset) -> Shop:
+    """Return what training sees."""
+    return Shop.read(dataset, RECIPE, 7, lambda _: None)
+
+
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     """60 shoppers who search a tent, open it, search a stove; some also do what must not be learned."""
@@ -55,7 +60,7 @@ def shop(tmp_path: Path) -> Shop:
             event(user, start + 240, "search", f"secret of shopper {chr(97 + user % 26)}{chr(97 + user // 26)}"),
             event(user, END - DAY, "search", "after the cut-off"),
         ]
-    return Shop.read(write(tmp_path / "data", events, {"u001": False}), 2)
+    return read(write(tmp_path / "data", events, {"u001": False}))
 
 
 @pytest.fixture
@@ -94,17 +99,17 @@ def test_a_query_of_one_shopper_is_never_learned(samples: list[Sample], shop: Sh
 
 def test_what_comes_leads_the_list(samples: list[Sample]) -> None:
     """Right after the tent was opened, the stove and the bag come first, in the order in which they were searched."""
-    after_click = [s for s in samples if prompt(s).endswith("<click>dome tent<hints>")]
+    after_click = [s for s in samples if prompt(s).endswith("<search>dome tent<click><hints>")]
     assert after_click
     assert all(s.pieces[-1][0].startswith("camping stove\nsleeping bag") for s in after_click)
 
 
 def test_histories_are_learned_query_by_query(shop: Shop) -> None:
-    """Each known query is learned where it was searched; the text is the prompt's, without its end."""
+    """Each known query is learned where it was searched, and that it ends; the text is the prompt's, cut short."""
     window = next(s for s in lm_samples(shop, np.random.default_rng(1)) if s.text.count("<search>") == 4)
     learned = [text for text, is_learned in window.pieces if is_learned]
-    assert learned == ["dome tent", "camping stove", "sleeping bag"]
-    assert window.text.startswith("<u2q><profile>campers<now><search>dome tent<click>dome tent<search>camping stove")
+    assert learned == ["dome tent<click>", "camping stove<search>sleeping bag<search>"]
+    assert window.text.startswith("<u2q><profile>campers<now><search>dome tent<click><search>camping stove")
     assert "<hints>" not in window.text
     assert not window.ends
 
@@ -127,16 +132,16 @@ def test_shoppers_without_consent_and_held_out_ones_are_not_trained_on(tmp_path:
     events = [event(u, END - 9 * DAY + i * 60, "search", f"query {i}") for u in range(20) for i in range(4)]
     refused = {f"u{u:03d}": False for u in range(20) if part_of(f"u{u:03d}") == "train"}
     with pytest.raises(ArtefactError, match="nobody of train searched before the cut-off"):
-        Shop.read(write(tmp_path / "data", events, refused), 2)
+        read(write(tmp_path / "data", events, refused))
 
 
 def test_the_importers_floor_holds_for_labels(tmp_path: Path) -> None:
     """A dataset imported with a higher k-anonymity floor keeps it, whatever the recipe says."""
     events = [event(u, END - 9 * DAY + i * 60, "search", f"query {chr(97 + i)}") for u in range(8) for i in range(4)]
     dataset = write(tmp_path / "data", events, {})
-    assert Shop.read(dataset, 2).production.popularity
+    assert read(dataset).production.popularity
     dataset.manifest["k_anonymity"] = {"min_shoppers": 20}
-    assert not Shop.read(dataset, 2).production.popularity
+    assert not read(dataset).production.popularity
 
 
 def test_distinct_drops_near_duplicates() -> None:
