@@ -88,8 +88,7 @@ def _sft(data: Path, out: Path, recipe: str, start: Path | None) -> dict[str, An
         tokenizer = tokenizers.train((row.text for row in rows), chosen.tokenizer.vocabulary)
         if histories:
             before = out.with_name(f"{out.name}.lm")
-            if not (before / "model.safetensors").exists():  # else resumed after a kill in the second stage
-                stage.train(histories, tokenizer, chosen, chosen.lm, before)
+            stage.train(histories, tokenizer, chosen, chosen.lm, before)
     else:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
     figures = stage.train(rows, tokenizer, chosen, chosen.sft, out, before)

@@ -5,6 +5,7 @@ checkpoints are resumed after a kill; the finished model appears at its place in
 half-written one.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -32,6 +33,8 @@ from workers.training.samples import Sample
 
 mpl.use("Agg")
 
+_DONE = "done.json"
+"""In the work directory: the figures of a stage that is finished, so that a rerun goes on to the next."""
 _IGNORED = -100
 """The label of tokens that are not learned (torch's default)."""
 
@@ -132,13 +135,18 @@ def train(
     out: Path,
     start: Path | None = None,
 ) -> dict[str, float]:
-    """Train one stage and write the model to `out`; return figures. Work in progress in `<out>.work` is resumed.
+    """Train one stage and write the model to `out`; return figures.
+
+    Work in progress in `<out>.work` is resumed; what was finished with the same recipe and samples is not done again.
 
     With `start`, training goes on from that checkpoint's weights instead of from scratch.
     """
     torch.manual_seed(recipe.seed)
     rows = tokenise(samples, tokenizer, recipe.model.max_tokens)
-    work = _work_directory(out, recipe, stage, len(rows), start)
+    work = _work_directory(out, recipe, stage, _digest(samples), start)
+    if (work / _DONE).exists() and (out / "model.safetensors").exists():
+        done: dict[str, float] = json.loads((work / _DONE).read_text(encoding="utf-8"))
+        return done
     model = (
         Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32) if start else new_model(recipe.model, tokenizer)
     )
@@ -191,13 +199,21 @@ def train(
     }
     plot_loss(work / "loss.jsonl", staging / "loss.png")
     _replace(staging, out)
+    (work / _DONE).write_text(json.dumps(figures), encoding="utf-8")
     return figures
 
 
-def _work_directory(out: Path, recipe: Recipe, stage: StageRecipe, rows: int, start: Path | None) -> Path:
+def _digest(samples: Sequence[Sample]) -> str:
+    found = hashlib.blake2b(digest_size=16)
+    for sample in samples:
+        found.update(repr(sample).encode())
+    return found.hexdigest()
+
+
+def _work_directory(out: Path, recipe: Recipe, stage: StageRecipe, samples: str, start: Path | None) -> Path:
     """Return where work in progress is kept; what another recipe or other data left there is thrown away."""
     work = out.with_name(out.name + ".work")
-    described = json.dumps([recipe.model_dump(), stage.model_dump(), rows, str(start)])
+    described = json.dumps([recipe.model_dump(), stage.model_dump(), samples, str(start)])
     known = work / "run.json"
     if work.exists() and not (known.exists() and known.read_text(encoding="utf-8") == described):
         shutil.rmtree(work)
