@@ -24,6 +24,7 @@ ctr_commands.add(app)
 
 _Data = Annotated[Path, typer.Option(help="dataset directory")]
 _Out = Annotated[Path, typer.Option(help="checkpoint directory to write")]
+_Seed = Annotated[int | None, typer.Option(help="of all randomness; default: the recipe's")]
 _Name = Annotated[str, typer.Option(help="name of a file in configs/train")]
 
 
@@ -33,18 +34,19 @@ def sft(
     out: _Out,
     recipe: _Name = "mini",
     start: Annotated[Path | None, typer.Option(help="checkpoint to go on from; default: from scratch")] = None,
+    seed: _Seed = None,
 ) -> None:
     """Samples, tokenizer, histories, list-level fine-tuning, model card. Run it again after a kill and it resumes."""
-    typer.echo(orjson.dumps(_sft(data, out, recipe, start)))
+    typer.echo(orjson.dumps(_sft(data, out, _recipe(recipe, seed), start)))
 
 
 @app.command("all", epilog="Example: aigq train all --data data/shop --recipe mini --out models/aigq-mini")
-def whole_road(data: _Data, out: _Out, recipe: _Name = "mini") -> None:
+def whole_road(data: _Data, out: _Out, recipe: _Name = "mini", seed: _Seed = None) -> None:
     """CTR ranker (OUT-ctr), its judge (OUT-judge), then the model. Run it again after a kill: what is done stays.
 
     Logs without hint exposures have no clicks on hints to rank by: the model then learns from searches alone.
     """
-    Recipe.load(recipe)  # a wrong name is told before minutes of work
+    chosen = _recipe(recipe, seed)  # a wrong name is told before minutes of work
     dataset = Dataset(data)
     exposed = not dataset.scan_events().filter(pl.col("type") == "hint_exposure").head(1).collect().is_empty()
     made: dict[str, Any] = {}
@@ -52,17 +54,21 @@ def whole_road(data: _Data, out: _Out, recipe: _Name = "mini") -> None:
         kind = "ctr" if part is ctr_commands.Learners.TRAIN else "judge"
         folder = out.with_name(f"{out.name}-{kind}")
         if not ctr_commands.is_trained(folder, data):
-            ctr_commands.ctr(data, folder, part)
+            ctr_commands.ctr(data, folder, part, seed=chosen.seed)
         made[kind] = str(folder)
     if not exposed:
         typer.echo(
             f"{data}: has no hint exposures, so there is no CTR ranker; lists are learned from searches", err=True
         )
-    typer.echo(orjson.dumps({**made, **_sft(data, out, recipe, None)}))
+    typer.echo(orjson.dumps({**made, **_sft(data, out, chosen, None)}))
 
 
-def _sft(data: Path, out: Path, recipe: str, start: Path | None) -> dict[str, Any]:
-    chosen = Recipe.load(recipe)
+def _recipe(name: str, seed: int | None) -> Recipe:
+    chosen = Recipe.load(name)
+    return chosen if seed is None else chosen.model_copy(update={"seed": seed})
+
+
+def _sft(data: Path, out: Path, chosen: Recipe, start: Path | None) -> dict[str, Any]:
     dataset = Dataset(data)
     if start is not None and not (start / "model.safetensors").exists():
         raise ArtefactError(
