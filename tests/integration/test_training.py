@@ -1,6 +1,7 @@
 """Training for real, at toy size: logs to checkpoint, loss falls, a killed run resumes, the tokenizer is exact."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,19 @@ def test_a_killed_run_resumes_and_another_recipe_starts_over(recipe: Recipe, tmp
     sft.train(rows, own, other, other.sft, tmp_path / "toy")
     described = json.loads((tmp_path / "toy.work" / "run.json").read_text(encoding="utf-8"))
     assert described[0]["seed"] == 8
+
+
+def test_what_began_an_earlier_line_is_held_against_the_model() -> None:
+    """Only where another line begins, only what began an earlier one, and never the right answer."""
+    import torch  # noqa: PLC0415
+
+    from workers.training.sft import _said_again  # noqa: PLC0415
+
+    end, one, two, more = 1, 2, 3, 4
+    ids = torch.tensor([[0, one, more, end, two, end, one]])  # a prompt of one token, then three lines
+    learned = torch.ones(1, 6, dtype=torch.bool)
+    even = torch.zeros(6, 5)  # every token has a chance of 1/5
+    # Second line: not `one` again (1/5). Third: `one` is right although it is said again, so not `two` (1/5).
+    found = _said_again(even, ids, learned, (0, end))
+    assert found.item() == pytest.approx(-2 * math.log(0.8))
+    assert _said_again(even, ids[:, :3], learned[:, :2], (0, end)).item() == 0.0

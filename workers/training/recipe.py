@@ -51,6 +51,9 @@ class StageRecipe(_Section):
     learning_rate: float = Field(gt=0, lt=1)
     warmup_share: float = Field(ge=0, lt=1)
     weight_decay: float = Field(ge=0)
+    repeat_weight: float = Field(
+        default=0.0, ge=0, description="how much a line's beginning as an earlier line began is held against the model"
+    )
     checkpoints: int = Field(ge=1, description="how many times to save; the last is resumed after a kill")
 
 
