@@ -66,7 +66,7 @@ class VllmSettings(_Section):
     timeout_s: Seconds = 60.0
     max_tokens: int = Field(96, ge=8, le=4096, description="token cap of one list")
     temperature: float = Field(0.0, ge=0, le=2)
-    frequency_penalty: float = Field(0.1, ge=0, le=2, description="keeps small models from repeating themselves")
+    presence_penalty: float = Field(2.0, ge=0, le=2, description="keeps small models from repeating themselves")
 
 
 class DirectSettings(_Section):

@@ -64,7 +64,7 @@ class VllmGenerator:
                 "prompt": list(prompts),
                 "max_tokens": self._settings.max_tokens,
                 "temperature": self._settings.temperature,
-                "frequency_penalty": self._settings.frequency_penalty,
+                "presence_penalty": self._settings.presence_penalty,
                 "add_special_tokens": False,
             },
         )
