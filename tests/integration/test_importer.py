@@ -140,7 +140,7 @@ def test_real_purchases_become_samples(complete_journey: Path, tmp_path: Path) -
     assert searches["event_id"].str.starts_with(PREFIX).all()
 
     recipe = Recipe.load("mini", ROOT / "configs/train")
-    shop = samples.Shop.read(dataset, recipe.data.min_shoppers)
+    shop = samples.Shop.read(dataset, recipe.data, recipe.seed, lambda _: None)
     made = samples.build(shop, recipe.data, recipe.seed, lambda _: None)
     assert {sample.text[:5] for sample in made} == {"<u2q>", "<x2q>"}
     shoppers = searches.group_by("query").agg(pl.col("user_id").n_unique())

@@ -95,6 +95,11 @@ def test_a_killed_run_resumes_and_another_recipe_starts_over(recipe: Recipe, tmp
     assert steps <= 80
     again = sft.train(rows, own, recipe, recipe.sft, tmp_path / "toy")
     assert again["seconds"] < 5, "nothing was left to train"
+    (tmp_path / "toy.work" / "done.json").unlink()
+    (tmp_path / "toy.work" / "checkpoint-999").mkdir()
+    (tmp_path / "toy.work" / "checkpoint-999" / "trainer_state.json").write_text('{"cut sho', encoding="utf-8")
+    resumed = sft.train(rows, own, recipe, recipe.sft, tmp_path / "toy")
+    assert resumed["steps"] == again["steps"], "a save that a kill cut short is not resumed from"
     other = recipe.model_copy(update={"seed": 8})
     sft.train(rows, own, other, other.sft, tmp_path / "toy")
     described = json.loads((tmp_path / "toy.work" / "run.json").read_text(encoding="utf-8"))

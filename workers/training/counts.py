@@ -38,7 +38,8 @@ class Production:
         shoppers: Counter[str] = Counter()
         segments: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for history in histories:
-            searched = {act.query for act in history.acts if act.query is not None}
+            # Not a set: its order differs between runs, and with it which of two equally popular queries comes first.
+            searched = dict.fromkeys(act.query for act in history.acts if act.query is not None).keys()
             shoppers.update(searched)
             segments[_segment(history.profile)].update(searched)
         self.popularity = {

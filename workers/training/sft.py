@@ -25,6 +25,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer import TRAINER_STATE_NAME
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -205,7 +206,7 @@ def train(
         completion_only_loss=True,
         max_length=None,
         gradient_checkpointing=False,
-        logging_steps=20,
+        logging_steps=max(1, min(20, steps // 20)),
         save_strategy="steps",
         save_steps=max(1, steps // stage.checkpoints),
         save_total_limit=1,
@@ -224,6 +225,8 @@ def train(
     trainer.repeat_weight = stage.repeat_weight
     begin = [*tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"], tokenizer.convert_tokens_to_ids(HINTS)]
     trainer.separators = tuple(begin)
+    for half in filter(_is_half_written, work.glob("checkpoint-*")):
+        shutil.rmtree(half)
     resume = any(work.glob("checkpoint-*"))
     result = trainer.train(resume_from_checkpoint=resume)
     staging = out.with_name(f".{out.name}.staging")
@@ -242,6 +245,15 @@ def train(
     _replace(staging, out)
     (work / _DONE).write_text(json.dumps(figures), encoding="utf-8")
     return figures
+
+
+def _is_half_written(checkpoint: Path) -> bool:
+    """Whether the save was interrupted: the trainer's state is what transformers writes last."""
+    try:
+        json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True
+    return False
 
 
 def _digest(samples: Sequence[Sample]) -> str:
