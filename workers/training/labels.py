@@ -7,10 +7,13 @@ from collections.abc import Iterable, Mapping
 
 from service.contracts.text import near_key
 from workers.training.counts import Production
-from workers.training.next_search import AHEAD, NextSearch
+from workers.training.next_search import NextSearch
 from workers.training.sessions import Moment
 
 LIST_SIZE = 10
+SEARCHED = 1
+"""How many searches that came lead the ranked ones. With more, a line would be learned as what follows the line above
+in a session, and a list, which is read as a set of guesses, would be one guess and its refinements."""
 _OWN_KEPT = 4
 """Serving drops what was just searched, so a list must hold enough beside it."""
 
@@ -24,8 +27,8 @@ def label(moment: Moment, profile: Mapping[str, str], ranker: NextSearch) -> lis
     own = {act.query for act in moment.before}
     ranked = ranker.rank(moment.before, profile, moment.now)
     again = [query for query in ranked if query in own][_OWN_KEPT:]
-    # A clicked hint is the first of what comes, so it leads.
-    return distinct([*coming[:AHEAD], *(query for query in ranked if query not in again)])
+    # A clicked hint is the first of what comes, so it leads, and the search after it is second.
+    return distinct([*coming[: SEARCHED + moment.hinted], *(query for query in ranked if query not in again)])
 
 
 def trigger_label(key: str, wider: str, production: Production) -> list[str]:

@@ -12,31 +12,28 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import torch
 from datasets import Dataset
 from transformers import (
     PreTrainedTokenizerFast,
     Qwen3Config,
     Qwen3ForCausalLM,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
 )
 from transformers.trainer import TRAINER_STATE_NAME
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from workers.common.prompt import HINTS, SEPARATOR
+from workers.training.loss_log import LossLog, plot_loss
 from workers.training.recipe import ModelRecipe, Recipe, StageRecipe
 from workers.training.samples import Sample
 
-mpl.use("Agg")
-
 _DONE = "done.json"
 """In the work directory: the figures of a stage that is finished, so that a rerun goes on to the next."""
+_ATTENTION = "sdpa" if torch.cuda.is_available() else "eager"
+"""On a CPU the fused kernel's backward pass is the slower one for rows this short."""
+_COMPILED_FROM = 500
+"""Steps from which compiling, which takes a minute or two, pays."""
 _IGNORED = -100
 """The label of tokens that are not learned (torch's default)."""
 
@@ -107,7 +104,8 @@ class ListTrainer(SFTTrainer):
         labels = inputs["labels"][:, 1:]
         learned = labels != _IGNORED
         with self.accelerator.autocast():  # the model's own forward is bypassed, and with it accelerate's autocast
-            output = model.model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+            # Rows are padded on the right and attention is causal: what is learned sees no padding, so no mask.
+            output = model.model(input_ids=inputs["input_ids"])
             states = output.last_hidden_state[:, :-1]  # (batch, tokens - 1, width)
             logits = model.lm_head(states[learned])  # (learned tokens, vocabulary)
         total = torch.nn.functional.cross_entropy(logits.float(), labels[learned], reduction="sum")
@@ -145,27 +143,6 @@ def _said_again(
     return -torch.log1p(-again.clamp(max=0.999)).sum()
 
 
-class _LossLog(TrainerCallback):
-    """Append each logged loss to a JSON-lines file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """See `TrainerCallback`."""
-        del args, control, kwargs
-        if logs and "loss" in logs:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
-
-
 def train(
     samples: Sequence[Sample],
     tokenizer: PreTrainedTokenizerFast,
@@ -189,6 +166,7 @@ def train(
     model = (
         Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32) if start else new_model(recipe.model, tokenizer)
     )
+    model.set_attn_implementation(_ATTENTION)
     steps = max(1, round(len(rows) * stage.epochs / stage.batch_size))
     arguments = SFTConfig(
         output_dir=str(work),
@@ -215,12 +193,14 @@ def train(
         dataloader_num_workers=0,
         dataset_num_proc=None,
     )
+    if steps >= _COMPILED_FROM and shutil.which("c++"):
+        model.model.compile(dynamic=True)
     trainer = ListTrainer(
         model=model,
         args=arguments,
         train_dataset=rows,
         processing_class=tokenizer,
-        callbacks=[_LossLog(work / "loss.jsonl")],
+        callbacks=[LossLog(work / "loss.jsonl")],
     )
     trainer.repeat_weight = stage.repeat_weight
     begin = [*tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"], tokenizer.convert_tokens_to_ids(HINTS)]
@@ -283,14 +263,3 @@ def _replace(staging: Path, out: Path) -> None:
         out.rename(old)
     staging.rename(out)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def plot_loss(log: Path, image: Path) -> None:
-    """Draw the training loss by step."""
-    points = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
-    figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
-    axes.plot([point["step"] for point in points], [point["loss"] for point in points])
-    axes.set(xlabel="step", ylabel="loss (nats a token)", title="IL-SFT", yscale="log")
-    axes.grid(alpha=0.3)
-    figure.savefig(image, dpi=110)
-    plt.close(figure)

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from service.contracts.text import near_key
 from workers.training.counts import Production
-from workers.training.labels import LIST_SIZE, distinct, label
-from workers.training.next_search import AHEAD
+from workers.training.labels import LIST_SIZE, SEARCHED, distinct, label
 from workers.training.sessions import Act, History, moments, visits
 
 QUERIES = (
@@ -76,7 +75,7 @@ def test_what_comes_leads_and_the_rest_keeps_its_rank(
     ranker: Any = InOrder(production(one), order)
     for moment in moments(one, 6, 7.0, PERIOD, np.random.default_rng(seed)):
         found = label(moment, one.profile, ranker)
-        coming = distinct([act.query for act in moment.after if act.query is not None][:AHEAD])
+        coming = distinct([act.query for act in moment.after if act.query is not None][: SEARCHED + moment.hinted])
         assert found[: len(coming)] == coming
         if moment.hinted:
             assert found[0] == moment.after[0].query
