@@ -1,8 +1,8 @@
 """The catalogue artefact: versioned, memory-mapped, read by service and workers, written by `aigq artefacts build`.
 
 Layout: `<root>/CURRENT` names a version; `<root>/<version>/` holds `manifest.json` (size and digest of each file),
-`items.mdb` (LMDB: item id -> JSON; shared by all processes through the page cache), `popular.json` and
-`vocabulary.json` (the terms of titles, categories and of what enough shoppers searched).
+`items.mdb` (LMDB: item id -> JSON; shared by all processes through the page cache), `words.mdb` (which items a query
+finds) and `popular.json`.
 A file that does not match its manifest is refused, so a half-copied artefact is never served (LMDB itself would crash
 on one with SIGBUS). https://lmdb.readthedocs.io/
 """
@@ -18,14 +18,14 @@ import orjson
 
 from service.contracts.codecs import ScoredQuery
 from service.contracts.errors import ArtefactError
-from service.contracts.text import terms
+from service.ranking.inverted_index import InvertedIndex
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 CURRENT: Final = "CURRENT"
 MANIFEST: Final = "manifest.json"
 ITEMS: Final = "items.mdb"
 POPULAR: Final = "popular.json"
-VOCABULARY: Final = "vocabulary.json"
+WORDS: Final = "words.mdb"
 SAMPLE: Final = "sample.json"
 EVERYONE: Final = ""
 """The segment of the popular list that is for everyone."""
@@ -51,8 +51,8 @@ class Catalogue:
     version: str
     popular: Mapping[str, Sequence[ScoredQuery]]
     sample: Mapping[str, Any]
-    vocabulary: frozenset[str]
     _items: lmdb.Environment
+    _words: InvertedIndex
 
     @classmethod
     def open(cls, root: Path) -> Self:
@@ -69,7 +69,7 @@ class Catalogue:
         try:
             expected = {
                 name: (manifest["files"][name]["bytes"], manifest["files"][name]["blake2b"])
-                for name in (ITEMS, POPULAR, VOCABULARY, *manifest["files"])
+                for name in (ITEMS, WORDS, POPULAR, *manifest["files"])
             }
         except (KeyError, TypeError):
             raise ArtefactError(f"{folder / MANIFEST}: does not list its files; {_FIX}") from None
@@ -83,11 +83,11 @@ class Catalogue:
             raise ArtefactError(f"{folder / POPULAR}: has no queries for everyone; {_FIX}")
         sample = _json(folder / SAMPLE) if SAMPLE in manifest["files"] else {}
         items = lmdb.open(str(folder / ITEMS), subdir=False, readonly=True, lock=False, readahead=False)
-        return cls(version, popular, sample, frozenset(_json(folder / VOCABULARY)), items)
+        return cls(version, popular, sample, items, InvertedIndex.open(folder / WORDS))
 
-    def knows(self, query: str) -> bool:
-        """Whether each term of `query` occurs in the shop: a generated word that nobody ever wrote finds nothing."""
-        return terms(query) <= self.vocabulary
+    def finds(self, query: str) -> bool:
+        """Whether some item has all content words of `query`, itself or in what led shoppers to it."""
+        return self._words.finds(query)
 
     def item(self, item_id: str) -> Item | None:
         """Return an item, or None if the catalogue does not have it (deleted, or never existed)."""
@@ -104,8 +104,9 @@ class Catalogue:
         return found
 
     def close(self) -> None:
-        """Release the memory map."""
+        """Release the memory maps."""
         self._items.close()
+        self._words.close()
 
 
 def encode_item(item: Item) -> bytes:

@@ -14,7 +14,7 @@ import orjson
 import polars as pl
 
 from service.contracts.errors import ArtefactError
-from service.contracts.text import normalise, terms
+from service.contracts.text import normalise
 from service.ranking.catalogue import (
     CURRENT,
     EVERYONE,
@@ -23,12 +23,13 @@ from service.ranking.catalogue import (
     POPULAR,
     SAMPLE,
     SCHEMA,
-    VOCABULARY,
+    WORDS,
     Item,
     digest,
     encode_item,
 )
 from service.ranking.filter import reject_reason
+from service.ranking.inverted_index import InvertedIndex
 from workers.common.item_text import surrogates
 
 POPULAR_QUERIES = 200
@@ -52,10 +53,11 @@ def build(dataset: Path, root: Path, sample: Mapping[str, Any] | None = None) ->
     staging = root / f".staging-{uuid.uuid4().hex}"
     staging.mkdir()
     try:
-        _write_items(staging / ITEMS, items, surrogates(_behaviour(dataset), items))
+        behaviour = _behaviour(dataset)
+        _write_items(staging / ITEMS, items, surrogates(behaviour, items))
+        InvertedIndex.write(staging / WORDS, _texts(items, behaviour))
         (staging / POPULAR).write_bytes(orjson.dumps(popular))
-        (staging / VOCABULARY).write_bytes(orjson.dumps(_vocabulary(items, searches)))
-        names = [ITEMS, POPULAR, VOCABULARY]
+        names = [ITEMS, WORDS, POPULAR]
         if sample:
             (staging / SAMPLE).write_bytes(orjson.dumps(dict(sample)))
             names.append(SAMPLE)
@@ -109,14 +111,23 @@ def _behaviour(dataset: Path) -> pl.DataFrame:
     )
 
 
-def _vocabulary(items: pl.DataFrame, searches: pl.DataFrame) -> list[str]:
-    """Return the terms of titles and categories, and of queries that enough shoppers searched."""
-    known: set[str] = set()
-    counts = searches.group_by("query").len("shoppers").filter(pl.col("shoppers") >= MIN_SHOPPERS)
-    for column in (items["title"], items["category"], counts["query"]):
-        for text in column.drop_nulls().unique():
-            known |= terms(text)
-    return sorted(known)
+def _texts(items: pl.DataFrame, behaviour: pl.DataFrame) -> list[str]:
+    """Return what is said of each item: title, category, brand, and the queries from which enough shoppers opened it.
+
+    The last part lets a synonym find what it led to ("kitty litter"), though no title has its words.
+    """
+    led = (
+        behaviour.with_columns(pl.col("query").forward_fill().over("user_id"))
+        .filter((pl.col("type") == "click") & pl.col("query").is_not_null())
+        .group_by("item_id", "query")
+        .agg(pl.col("user_id").n_unique().alias("shoppers"))
+        .filter(pl.col("shoppers") >= MIN_SHOPPERS)
+        .sort("item_id", "query")
+        .group_by("item_id")
+        .agg(pl.col("query").str.join(" ").alias("led"))
+    )
+    said = items.select("item_id", "title", "category", "brand").join(led, on="item_id", how="left")
+    return [" ".join(filter(None, row)) for row in said.sort("item_id").select(pl.exclude("item_id")).iter_rows()]
 
 
 def _popular(dataset: Path, searches: pl.DataFrame) -> dict[str, list[tuple[str, float]]]:

@@ -17,12 +17,12 @@ _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+")
 
 
 def parse_list(
-    generation: Generation, drops: Counter[str], knows: Callable[[str], bool], exclude: Collection[str] = ()
+    generation: Generation, drops: Counter[str], finds: Callable[[str], bool], exclude: Collection[str] = ()
 ) -> tuple[ScoredQuery, ...]:
     """Return up to `LIST_SIZE` distinct queries with their written-time scores; `drops` counts why others went.
 
-    A query with a word that the catalogue does not know is dropped (`knows`, see `Catalogue.knows`), and so is one like
-    a query in `exclude`: the shopper just searched it.
+    A query that would find nothing is dropped (`finds`, see `Catalogue.finds`), and so is one like a query in
+    `exclude`: the shopper just searched it.
     """
     lines = generation.text.split(SEPARATOR)
     if generation.truncated and lines:
@@ -37,8 +37,8 @@ def parse_list(
         reason = reject_reason(query)
         if reason is None and near_key(query) in seen:
             reason = "duplicate"
-        elif reason is None and not knows(query):
-            reason = "unknown_word"
+        elif reason is None and not finds(query):
+            reason = "finds_nothing"
         if reason is not None:
             drops[reason] += 1
             continue

@@ -122,7 +122,7 @@ class DirectWorker:
             metrics.TOKENS.inc(generation.tokens)
             known = recent_searches([(entry.type, entry.ref) for entry in shopper.behaviour])
             # An empty list is written too: it says that the model had nothing new, and other sources fill up.
-            queries = parse_list(generation, drops, self._catalogue.knows, known)
+            queries = parse_list(generation, drops, self._catalogue.finds, known)
             value = QueryList(shopper.seq, now_ms, self._settings.vllm.model, queries)
             refreshes.append(Refresh(shopper, encode_list(shopper.lease.sid, value)))
         for reason, count in drops.items():

@@ -43,12 +43,12 @@ def trigger_prompts(split: Split, cases: Sequence[Case], catalogue: Catalogue, m
 
 
 def trigger_lists(
-    prompts: Mapping[Trigger, str], generations: Mapping[str, Generation], knows: Callable[[str], bool]
+    prompts: Mapping[Trigger, str], generations: Mapping[str, Generation], finds: Callable[[str], bool]
 ) -> dict[Trigger, tuple[ScoredQuery, ...]]:
     """Return the parsed list of each trigger that got one."""
     drops: Counter[str] = Counter()
     found = {
-        key: parse_list(generations[prompt], drops, knows) for key, prompt in prompts.items() if prompt in generations
+        key: parse_list(generations[prompt], drops, finds) for key, prompt in prompts.items() if prompt in generations
     }
     return {key: queries for key, queries in found.items() if queries}
 

@@ -17,7 +17,7 @@ from workers.evaluation.methods import K, Lists
 KEPT: Final[int] = BehaviourSettings().max_events
 """The latest actions of a shopper that are kept for the Direct worker."""
 # What the parser drops for other reasons than bad format.
-_CONTENT: Final = frozenset({"duplicate", "unknown_word", "surplus"})
+_CONTENT: Final = frozenset({"duplicate", "finds_nothing", "surplus"})
 
 
 def actions_of(case: Case, names: Mapping[str, str]) -> list[Action]:
@@ -51,12 +51,12 @@ def recently_searched(acts: Sequence[Act]) -> list[str]:
 
 @dataclass(frozen=True)
 class ModelLists:
-    """The lists of one checkpoint. `generations` by prompt, `prompts` by user id; `knows` as the worker's catalogue."""
+    """The lists of one checkpoint. `generations` by prompt, `prompts` by user id; `finds` as the worker's catalogue."""
 
     name: str
     prompts: Mapping[str, str]
     generations: Mapping[str, Generation]
-    knows: Callable[[str], bool]
+    finds: Callable[[str], bool]
 
     def scored(self, case: Case, *, novel: bool) -> tuple[ScoredQuery, ...]:
         """Return the parsed list; for novel targets, recent searches are left out as when serving."""
@@ -64,7 +64,7 @@ class ModelLists:
         if generation is None:
             return ()
         exclude = recently_searched(case.history[-KEPT:]) if novel else ()
-        return parse_list(generation, Counter(), self.knows, exclude)
+        return parse_list(generation, Counter(), self.finds, exclude)
 
     def suggest(self, cases: Sequence[Case], k: int = K, *, novel: bool = False) -> Lists:
         """See `Method.suggest`."""
@@ -86,14 +86,14 @@ class Quality:
     """Share of generations that are whole, have a query, and of which no line is dropped for its format."""
     dup_rate: float
     """Share of generated lines that repeat an earlier line of their list (near-duplicates too)."""
-    unknown_rate: float
-    """Share of generated lines with a word that the catalogue does not know."""
+    nothing_rate: float
+    """Share of generated lines that find nothing: workers drop them."""
     drops: dict[str, int]
     lists: list[list[str]] = field(repr=False)
     """The well-formed distinct queries of each generation, unknown words included."""
 
 
-def quality(generations: Sequence[Generation | None], knows: Callable[[str], bool]) -> Quality:
+def quality(generations: Sequence[Generation | None], finds: Callable[[str], bool]) -> Quality:
     """Judge the generations of the cases, each as often as it is used; a refused prompt is not valid."""
     valid = lines = 0
     drops: Counter[str] = Counter()
@@ -106,12 +106,12 @@ def quality(generations: Sequence[Generation | None], knows: Callable[[str], boo
         lists.append([one.query for one in parse_list(generation, parsed, lambda _: True)])
         lines += sum(1 for line in generation.text.split(SEPARATOR) if line.strip())
         valid += bool(lists[-1]) and not parsed.keys() - _CONTENT
-        parse_list(generation, known := Counter[str](), knows)
+        parse_list(generation, known := Counter[str](), finds)
         drops.update(known)
     return Quality(
         format_valid=valid / max(1, len(generations)),
         dup_rate=drops["duplicate"] / max(1, lines),
-        unknown_rate=drops["unknown_word"] / max(1, lines),
+        nothing_rate=drops["finds_nothing"] / max(1, lines),
         drops=dict(sorted(drops.items())),
         lists=lists,
     )

@@ -136,10 +136,10 @@ def _ask(
     with _server(path, name, settings, given=merged) as vllm:
         advance(f"vLLM for {name}", 1, 1)
         generations = asyncio.run(generate(vllm, wanted, lambda done: advance(name, done, len(set(wanted)))))
-    lists = ModelLists(name, prompts, generations, catalogue.knows)
+    lists = ModelLists(name, prompts, generations, catalogue.finds)
     if not merged:
         return _Asked(lists, [lists])
-    x2q = trigger_lists(triggers, generations, catalogue.knows)
+    x2q = trigger_lists(triggers, generations, catalogue.finds)
     return _Asked(lists, [lists, Merged(MERGED, lists, x2q, catalogue, split.now)])
 
 
@@ -173,13 +173,13 @@ def _generation(lists: ModelLists, split: Split, catalogue: Catalogue, index: Wo
     prompts = [lists.prompts[case.user_id] for case in split.test]
     titles = {item_id: item.title for item_id, item in split.items.items()}
     plain = [plain_prompt_of(case, titles, split.now) for case in split.test]
-    found = quality([lists.generations.get(prompt) for prompt in prompts], catalogue.knows)
+    found = quality([lists.generations.get(prompt) for prompt in prompts], catalogue.finds)
     return {
         "checkpoint": path.name,
         "format_valid": found.format_valid,
         "in_catalogue": index.share(found.lists),
         "dup_rate": found.dup_rate,
-        "unknown_rate": found.unknown_rate,
+        "nothing_rate": found.nothing_rate,
         "drops": found.drops,
         "tokens_plain": checkpoint.mean_tokens(path, plain),
         "tokens_compressed": checkpoint.mean_tokens(path, prompts),

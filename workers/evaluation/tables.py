@@ -92,7 +92,7 @@ def _generation(report: Mapping[str, Any]) -> Table:
             percent(found["format_valid"]),
             percent(found["in_catalogue"]),
             percent(found["dup_rate"]),
-            percent(found["unknown_rate"]),
+            percent(found["nothing_rate"]),
             _number(found["tokens_compressed"], 1),
             _number(found["tokens_plain"], 1),
         )

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from service.ranking.inverted_index import content_words
 from workers.evaluation.cases import Case, Split, triggers
 from workers.evaluation.libraries import optional
 from workers.evaluation.methods import Lists, Params
 from workers.evaluation.things import Things
-from workers.evaluation.words import words
 
 _MAX_WORDS: Final = 64
 
@@ -61,12 +61,12 @@ class Bm25Text:
             item = self._split.items.get(one.removeprefix("item:")) if one.startswith("item:") else None
             if item is None and one.startswith("item:"):
                 continue
-            found += sorted(words(item.title if item is not None else one) & self._vocabulary)
+            found += sorted(content_words(item.title if item is not None else one) & self._vocabulary)
         return found[:_MAX_WORDS]
 
     def _index(self, k1: float, b: float) -> Any:
         if (k1, b) not in self._indexes:
-            corpus = [sorted(words(query)) or [""] for query in self._things.queries]
+            corpus = [sorted(content_words(query)) or [""] for query in self._things.queries]
             self._vocabulary = frozenset(word for one in corpus for word in one)
             bm25s = optional("bm25s")
             logging.getLogger("bm25s").setLevel(logging.WARNING)  # its import sets DEBUG

@@ -2,22 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.contracts.text import near_key, terms
+from service.ranking.inverted_index import content_words
 from workers.evaluation.cases import Item
-
-STOP_WORDS: Final = frozenset({"a", "an", "and", "for", "from", "in", "of", "on", "or", "the", "to", "with"})
-
-
-@lru_cache(maxsize=1 << 18)
-def words(text: str) -> frozenset[str]:
-    """Return the content words of `text`, plurals folded; for CJK, pairs of neighbouring characters."""
-    return frozenset(near_key(term) for term in terms(text) if term not in STOP_WORDS) - {""}
 
 
 class WordIndex:
@@ -29,7 +19,7 @@ class WordIndex:
         found: dict[str, list[int]] = defaultdict(list)
         self._categories: Sequence[str] = [item.category for item in items.values()]
         for place, item in enumerate(items.values()):
-            for word in words(f"{item.title} {item.category} {item.brand}"):
+            for word in content_words(f"{item.title} {item.category} {item.brand}"):
                 found[word].append(place)
         self._items: Mapping[str, NDArray[np.int32]] = {
             word: np.array(places, dtype=np.int32) for word, places in found.items()
@@ -44,7 +34,7 @@ class WordIndex:
     def matches(self, query: str) -> NDArray[np.int32]:
         """Return the places of the items that have all content words of `query`; none for a query without any."""
         if query not in self._matches:
-            self._matches[query] = self._find(words(query))
+            self._matches[query] = self._find(content_words(query))
         return self._matches[query]
 
     def in_catalogue(self, query: str) -> bool:

@@ -57,7 +57,7 @@ async def publish(
                 drops["refused"] += 1
                 continue
             tokens += generation.tokens
-            found = parse_list(generation, drops, catalogue.knows)
+            found = parse_list(generation, drops, catalogue.finds)
             if found:
                 lists[one.trigger] = QueryList(0, now_ms, settings.vllm.model, found)
         await store.stage(version, lists)

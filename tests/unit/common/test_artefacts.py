@@ -9,7 +9,7 @@ import pytest
 from service.contracts.errors import ArtefactError
 from service.ranking.catalogue import CURRENT, EVERYONE, Catalogue, current_version
 from service.recall import popular
-from tests.support import POPULAR_WITH_ALL, POPULAR_WITH_PARENTS, RARE_QUERY, write_dataset
+from tests.support import POPULAR_WITH_ALL, POPULAR_WITH_PARENTS, RARE_QUERY, TENT, write_dataset
 from workers.common.artefacts import build
 
 
@@ -33,6 +33,33 @@ def test_popular_recall_falls_back_to_everyone(catalogue: Catalogue) -> None:
     assert len(everyone) == 5
     assert popular.recall(catalogue, {"segment": "never heard of"}, 5) == everyone
     assert popular.recall(catalogue, {"segment": "parent"}, 50) != popular.recall(catalogue, {"segment": "camper"}, 50)
+
+
+def test_a_synonym_finds_what_it_led_to(dataset: Path, tmp_path: Path) -> None:
+    """No title has the word, but three shoppers opened the tent after it; two would not do."""
+    path = dataset / "events" / "part-0.parquet"
+    events = pl.read_parquet(path)
+    told = [("shelter", 3), ("wigwam", 2)]
+    rows = [
+        (
+            f"u{n}",
+            2000.0 + 10 * shoppers + at,
+            kind,
+            query if kind == "search" else None,
+            TENT if kind == "click" else None,
+        )
+        for query, shoppers in told
+        for n in range(shoppers)
+        for at, kind in enumerate(("search", "click"))
+    ]
+    data = Path(shutil.copytree(dataset, tmp_path / "data"))
+    pl.concat([events, pl.DataFrame(rows, events.schema, orient="row")]).write_parquet(data / path.relative_to(dataset))
+    build(data, tmp_path / "root")
+    catalogue = Catalogue.open(tmp_path / "root")
+    assert catalogue.finds("two person shelters")
+    assert not catalogue.finds("shelter monitor")
+    assert not catalogue.finds("wigwam")
+    catalogue.close()
 
 
 def test_versions_follow_each_other(dataset: Path, tmp_path: Path) -> None:

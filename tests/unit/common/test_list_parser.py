@@ -72,4 +72,4 @@ def test_a_word_that_the_shop_does_not_know_is_dropped() -> None:
     drops: Counter[str] = Counter()
     queries = parse_list(Generation("dome tent\ndome tnet", 4, truncated=False), drops, {"dome tent"}.__contains__)
     assert [q.query for q in queries] == ["dome tent"]
-    assert drops == {"unknown_word": 1}
+    assert drops == {"finds_nothing": 1}

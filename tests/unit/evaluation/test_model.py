@@ -64,7 +64,7 @@ def test_quality_counts_what_the_parser_drops() -> None:
     found = quality(generations, lambda query: query != "zzz")
     assert found.format_valid == pytest.approx(1 / 5)
     assert found.dup_rate == pytest.approx(1 / 8)
-    assert found.unknown_rate == pytest.approx(1 / 8)
+    assert found.nothing_rate == pytest.approx(1 / 8)
     assert found.drops["refused"] == found.drops["truncated"] == found.drops["markup"] == 1
     assert found.lists[0] == ["tent", "zzz", "lamp"]
 
@@ -107,11 +107,11 @@ def test_merged_is_what_a_request_would_answer(catalogue: Catalogue, split: Spli
     assert list(prompts) == [category_trigger("All > tent"), item_trigger(item)]
     assert list(trigger_prompts(split, [case], catalogue, max_items=0)) == [category_trigger("All > tent")]
     answers = {prompts[item_trigger(item)]: Generation("sleeping bag\nzzz", 3, truncated=False)}
-    x2q = trigger_lists(prompts, answers, catalogue.knows)
+    x2q = trigger_lists(prompts, answers, catalogue.finds)
     assert {key: [one.query for one in queries] for key, queries in x2q.items()} == {
         item_trigger(item): ["sleeping bag"]
     }
-    u2q = ModelLists("m", {"c": "p"}, {"p": Generation("diapers", 1, truncated=False)}, catalogue.knows)
+    u2q = ModelLists("m", {"c": "p"}, {"p": Generation("diapers", 1, truncated=False)}, catalogue.finds)
     merged = Merged("aigq", u2q, x2q, catalogue, CUT)
     (answer,) = merged.suggest([case])
     assert answer[:3] == ["diapers", "sleeping bag", "camping stove"]

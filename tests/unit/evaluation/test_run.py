@@ -69,7 +69,7 @@ def test_the_page_stands_alone(report: dict[str, Any], tmp_path: Path) -> None:
 def test_tables_are_rectangular(report: dict[str, Any]) -> None:
     """Each row has a cell a head; oracles and generations come in if they are there."""
     bounds = {"cases": 9, **{name: {"hr@6": 0.3, "low": 0.2, "high": 0.4} for name in ("oracle_visible", "oracle")}}
-    generation = {"format_valid": 1.0, "in_catalogue": 0.5, "dup_rate": 0.1, "unknown_rate": 0.0,
+    generation = {"format_valid": 1.0, "in_catalogue": 0.5, "dup_rate": 0.1, "nothing_rate": 0.0,
                   "tokens_plain": None, "tokens_compressed": 99.5}  # fmt: skip
     found = tables({**report, "oracles": bounds, "generation": {"m": generation}})
     assert len(found) == len(tables(report)) + 2

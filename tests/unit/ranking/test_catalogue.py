@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from service.contracts.errors import ArtefactError
-from service.ranking.catalogue import CURRENT, EVERYONE, ITEMS, MANIFEST, POPULAR, SAMPLE, VOCABULARY, Catalogue
+from service.ranking.catalogue import CURRENT, EVERYONE, ITEMS, MANIFEST, POPULAR, SAMPLE, WORDS, Catalogue
 from tests.support import TENT, TENT_CATEGORY
 
 
@@ -38,10 +38,13 @@ def test_ids_that_no_item_has(catalogue: Catalogue, item_id: str) -> None:
     assert catalogue.item(item_id) is None
 
 
-def test_words_that_the_shop_knows(catalogue: Catalogue) -> None:
-    """Titles and categories give the words; one unknown word is enough to doubt a query."""
-    assert catalogue.knows("Tent, two person")
-    assert not catalogue.knows("two person tnet")
+def test_what_a_query_finds(catalogue: Catalogue) -> None:
+    """All its words must be said of one item: in title and category, or in what enough shoppers typed before it."""
+    assert catalogue.finds("Tents for two persons")
+    assert not catalogue.finds("two person tnet")
+    assert not catalogue.finds("two person monitor"), "each word is known, but no item has all"
+    assert not catalogue.finds("for the"), "nothing was said"
+    assert not catalogue.finds("thermos flask x" + "x" * 600)
 
 
 def test_popular_and_sample(catalogue: Catalogue) -> None:
@@ -53,7 +56,7 @@ def test_popular_and_sample(catalogue: Catalogue) -> None:
     assert catalogue.sample == {"shoppers": ["u1"]}
 
 
-@pytest.mark.parametrize("name", [ITEMS, POPULAR, VOCABULARY, SAMPLE, MANIFEST])
+@pytest.mark.parametrize("name", [ITEMS, POPULAR, WORDS, SAMPLE, MANIFEST])
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_a_half_copied_file_is_refused(root: Path, name: str, share: float) -> None:
     """LMDB would crash the process on one (SIGBUS), so it is never opened."""
@@ -63,7 +66,7 @@ def test_a_half_copied_file_is_refused(root: Path, name: str, share: float) -> N
         Catalogue.open(root)
 
 
-@pytest.mark.parametrize("name", [ITEMS, POPULAR, VOCABULARY, SAMPLE])
+@pytest.mark.parametrize("name", [ITEMS, POPULAR, WORDS, SAMPLE])
 def test_an_altered_file_is_refused(root: Path, name: str) -> None:
     """One changed byte is enough."""
     path = _version(root) / name
@@ -74,7 +77,7 @@ def test_an_altered_file_is_refused(root: Path, name: str) -> None:
         Catalogue.open(root)
 
 
-@pytest.mark.parametrize("name", [ITEMS, POPULAR, VOCABULARY, SAMPLE, MANIFEST])
+@pytest.mark.parametrize("name", [ITEMS, POPULAR, WORDS, SAMPLE, MANIFEST])
 def test_a_missing_file_is_refused(root: Path, name: str) -> None:
     """The message has the path and the fix."""
     (_version(root) / name).unlink()
