@@ -30,6 +30,9 @@ def evaluate(
         str, typer.Option(help="checkpoint to serve, DIR or NAME=DIR; its list is a row, and it makes the row aigq")
     ] = _SHIPPED,
     compare: Annotated[list[str] | None, typer.Option(help="NAME=DIR: another checkpoint, a row of its own")] = None,
+    next_query: Annotated[
+        list[str] | None, typer.Option(help="NAME=DIR: as --compare, of a model taught the next query alone")
+    ] = None,
     baselines_only: Annotated[bool, typer.Option("--baselines-only", help="no model, no vLLM")] = False,
     cases: Annotated[int, typer.Option(min=1, help="test shoppers, at most")] = 2000,
     learners: Annotated[int, typer.Option(min=1, help="shoppers that baselines learn from, at most")] = 50_000,
@@ -48,7 +51,8 @@ def evaluate(
     # A kill ends the model's server too.
     signal.signal(signal.SIGTERM, _interrupt)
     settings = load_settings(config)
-    models = {} if baselines_only else _models([model, *(compare or [])])
+    models = {} if baselines_only else _models([model, *(compare or []), *(next_query or [])])
+    drawn = frozenset(one.partition("=")[0] for one in next_query or ())
     known = bounds.read(oracles) if oracles is not None else None
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
@@ -60,7 +64,7 @@ def evaluate(
                 tasks[stage] = progress.add_task(stage, total=total)
             progress.advance(tasks[stage], done)
 
-        plan = run.Plan(data, models, cases=cases, learners=learners, min_items=min_items, seed=seed)
+        plan = run.Plan(data, models, drawn, cases=cases, learners=learners, min_items=min_items, seed=seed)
         report = run.evaluate(plan, settings, advance)
     if known is not None:
         report["oracles"] = known
@@ -95,7 +99,7 @@ def _models(given: list[str]) -> dict[str, Path]:
         name, separator, path = one.partition("=")
         if not separator:
             if place:
-                raise ConfigError(f"--compare {one}: needs a name for its row, for example --compare sft={one}")
+                raise ConfigError(f"{one}: needs a name for its row, for example sft={one}")
             name, path = _SHIPPED_NAME, one
         if not name or name in found:
             raise ConfigError(f"{one}: the name of a row must be there, and only once; write NAME=DIR")

@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from service.contracts.errors import ArtefactError, ConfigError
 from service.contracts.settings import Settings, VllmSettings
 from service.ranking.catalogue import Catalogue
 from workers.common.dataset import ITEMS, Dataset
+from workers.common.generator import Generation
 from workers.evaluation import checkpoint, learned
 from workers.evaluation.baselines import NAMES, tuned_baselines
 from workers.evaluation.cases import Split, read_split
@@ -25,6 +26,7 @@ from workers.evaluation.measure import MAIN, NOVEL, Suggested, by_stratum, measu
 from workers.evaluation.merged import Merged, trigger_lists, trigger_prompts
 from workers.evaluation.methods import Method, Tuned
 from workers.evaluation.model import ModelLists, plain_prompt_of, prompt_of, quality
+from workers.evaluation.next_query import likeliest
 from workers.evaluation.sample_shop import sample_shop
 from workers.evaluation.server import preflight, serving
 from workers.evaluation.words import WordIndex
@@ -41,11 +43,13 @@ Advance = Callable[[str, int, int], None]
 class Plan:
     """What to evaluate. Without `data` it is the sample shop.
 
-    `models` maps a row's name to a checkpoint; the first is the one that is served as `aigq`.
+    `models` maps a row's name to a checkpoint; the first is the one that is served as `aigq`. Those in `next_query`
+    were taught the next query alone.
     """
 
     data: Path | None = None
     models: Mapping[str, Path] = field(default_factory=dict)
+    next_query: frozenset[str] = frozenset()
     cases: int = 2000
     learners: int = 50_000
     min_items: int = 1
@@ -75,7 +79,8 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
             with closing(learned.catalogue(dataset, split, Path(folder))) as catalogue:
                 report["generation"] = {}
                 for place, (name, path) in enumerate(plan.models.items()):
-                    asked = _ask(name, path, split, catalogue, settings, advance, merged=place == 0)
+                    ask = likeliest if name in plan.next_query else generate
+                    asked = _ask(name, path, split, catalogue, settings, advance, ask=ask, merged=place == 0)
                     suggested |= {one.name: Suggested.by(one, split.test) for one in asked.methods}
                     report["generation"][name] = _generation(asked.lists, split, catalogue, index, path)
             report |= {key: report["generation"][next(iter(plan.models))][key] for key in _TOP_LEVEL}
@@ -125,7 +130,15 @@ class _Asked:
 
 
 def _ask(
-    name: str, path: Path, split: Split, catalogue: Catalogue, settings: Settings, advance: Advance, *, merged: bool
+    name: str,
+    path: Path,
+    split: Split,
+    catalogue: Catalogue,
+    settings: Settings,
+    advance: Advance,
+    *,
+    ask: Callable[..., Coroutine[Any, Any, dict[str, Generation]]],
+    merged: bool,
 ) -> _Asked:
     """Return the lists of one checkpoint and, if it is the one served, the merged list."""
     words = {item_id: item.words for item_id, item in catalogue.items(list(split.items)).items()}
@@ -135,7 +148,7 @@ def _ask(
     advance(f"vLLM for {name}", 0, 1)
     with _server(path, name, settings, given=merged) as vllm:
         advance(f"vLLM for {name}", 1, 1)
-        generations = asyncio.run(generate(vllm, wanted, lambda done: advance(name, done, len(set(wanted)))))
+        generations = asyncio.run(ask(vllm, wanted, lambda done: advance(name, done, len(set(wanted)))))
     lists = ModelLists(name, prompts, generations, catalogue.finds)
     if not merged:
         return _Asked(lists, [lists])

@@ -35,9 +35,16 @@ def sft(
     recipe: _Name = "mini",
     start: Annotated[Path | None, typer.Option(help="checkpoint to go on from; default: from scratch")] = None,
     seed: _Seed = None,
+    *,
+    next_query: Annotated[
+        bool, typer.Option("--next-query", help="teach the next query alone, to compare lists with")
+    ] = False,
 ) -> None:
     """Samples, tokenizer, histories, list-level fine-tuning, model card. Run it again after a kill and it resumes."""
-    typer.echo(orjson.dumps(_sft(data, out, _recipe(recipe, seed), start)))
+    chosen = _recipe(recipe, seed)
+    if next_query:
+        chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update={"label_size": 1})})
+    typer.echo(orjson.dumps(_sft(data, out, chosen, start)))
 
 
 @app.command("all", epilog="Example: aigq train all --data data/shop --recipe mini --out models/aigq-mini")

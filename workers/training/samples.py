@@ -124,7 +124,7 @@ def build(shop: Shop, recipe: DataRecipe, seed: int, progress: Callable[[int], N
         ArtefactError: the dataset gives no sample.
     """
     rng = np.random.default_rng(seed)
-    samples = list(x2q_samples(shop))
+    samples = [Sample.listed(prompt, queries[: recipe.label_size]) for prompt, queries in x2q_labels(shop)]
     for history in shop.histories:
         drawn = moments(history, recipe.cuts_per_shopper, recipe.label_window_days, shop.period, rng)
         samples += filter(None, [u2q_sample(moment, history.profile, shop, recipe, rng) for moment in drawn])
@@ -144,18 +144,18 @@ def u2q_sample(
     last = len(moment.before) - 3
     kept = [act for n, act in enumerate(moment.before) if n >= last or rng.random() >= recipe.history_dropout]
     prompt = render_u2q([shop.told(act, rng) for act in kept[-2 * MAX_EVENTS :]], profile, moment.now)
-    return Sample.listed(prompt, queries)
+    return Sample.listed(prompt, queries[: recipe.label_size])
 
 
-def x2q_samples(shop: Shop) -> Iterator[Sample]:
-    """Yield a sample for each item and category that shoppers came from or went on from."""
+def x2q_labels(shop: Shop) -> Iterator[tuple[str, list[str]]]:
+    """Yield prompt and label of each item and category that shoppers came from or went on from."""
     for item_id, title, category in shop.items.select("item_id", "title", pl.col("category").fill_null("")).iter_rows():
         if queries := trigger_label(f"item:{item_id}", f"category:{category}", shop.production):
-            yield Sample.listed(render_x2q_item(title, category), queries)
+            yield render_x2q_item(title, category), queries
     for category in shop.items["category"].drop_nulls().unique().sort().to_list():
         queries = trigger_label(f"category:{category}", "", shop.production) if category else []
         if queries:
-            yield from [Sample.listed(render_x2q_category(category), queries)] * _CATEGORY_TIMES
+            yield from [(render_x2q_category(category), queries)] * _CATEGORY_TIMES
 
 
 def lm_samples(shop: Shop, rng: np.random.Generator) -> list[Sample]:
