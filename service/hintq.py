@@ -15,12 +15,12 @@ from service.deadline import Deadline
 from service.metrics import DEGRADED, HINTS, STORE_ERRORS, U2Q_AGE
 from service.ranking.candidates import POPULAR_LIMIT, RECENT_EVENTS, live_triggers
 from service.ranking.merge import Candidate, merge, recent_searches
-from service.recall import popular, u2q
+from service.recall import co_click, popular, u2q
 from service.recall.u2q import Shopper
 from service.state import State
 
 EXPERIMENT = "default"
-POLICY = "merge-1"
+POLICY = "merge-2"
 # Kept back for merging and answering, so that recall ends before the budget does.
 _RESERVE_S = 0.003
 
@@ -59,6 +59,7 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     candidates = u2q.recall(shopper.u2q)
     candidates += await _recall_x2q(state, behaviour, shopper, deadline, degraded)
     recalled_at = time.perf_counter()
+    candidates += co_click.recall(state.catalogue, behaviour)
     candidates += popular.recall(state.catalogue, profile, POPULAR_LIMIT)
     exclude = [*query.exclude, *recent_searches([(entry.type, entry.ref) for entry in behaviour])]
     hints = merge(candidates, query.k, exclude)

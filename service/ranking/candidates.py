@@ -7,12 +7,23 @@ from typing import Final
 from service.contracts.codecs import BehaviourEntry, ScoredQuery
 from service.contracts.keys import Trigger, category_trigger, item_trigger, query_trigger
 from service.ranking.catalogue import EVERYONE, Catalogue
-from service.ranking.merge import WEIGHT_POPULAR, WEIGHT_U2Q, Candidate, trigger_weight
+from service.ranking.merge import (
+    TRIGGER_DECAY,
+    WEIGHT_CO_CLICK,
+    WEIGHT_POPULAR,
+    WEIGHT_U2Q,
+    Candidate,
+    rank_score,
+    trigger_weight,
+)
 
 RECENT_EVENTS: Final = 20
 """The latest actions of a shopper that a request reads."""
 MAX_TRIGGERS: Final = 4
+"""How many of the latest triggers x2q is asked for."""
+CO_CLICK_TRIGGERS: Final = 8
 POPULAR_LIMIT: Final = 60
+CO_CLICK_LIMIT: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +34,10 @@ class LiveTrigger:
     ts: float
 
 
-def live_triggers(behaviour: Sequence[BehaviourEntry], catalogue: Catalogue) -> list[LiveTrigger]:
-    """Return the latest distinct triggers, newest first. An item falls back to its category."""
+def live_triggers(
+    behaviour: Sequence[BehaviourEntry], catalogue: Catalogue, limit: int = MAX_TRIGGERS
+) -> list[LiveTrigger]:
+    """Return the latest `limit` distinct triggers, newest first. An item falls back to its category."""
     triggers: list[LiveTrigger] = []
     seen: set[str] = set()
     for entry in sorted(behaviour, key=lambda e: -e.ts):
@@ -39,7 +52,7 @@ def live_triggers(behaviour: Sequence[BehaviourEntry], catalogue: Catalogue) -> 
         if keys[0] not in seen:
             seen.add(keys[0])
             triggers.append(LiveTrigger(keys, entry.ts))
-        if len(triggers) == MAX_TRIGGERS:
+        if len(triggers) == limit:
             break
     return triggers
 
@@ -64,6 +77,27 @@ def from_x2q(
                 candidates.extend(Candidate(q.query, "x2q", weight * q.score, key) for q in found)
                 break
     return candidates
+
+
+def from_co_click(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list[Candidate]:
+    """Return what others searched after the latest triggers, scores added up over them; scored by rank.
+
+    `trigger` is the one that says most for a query.
+    """
+    lists = catalogue.co_click.lists([key for trigger in triggers for key in trigger.keys])
+    scores: dict[str, float] = {}
+    best: dict[str, tuple[float, Trigger]] = {}
+    for position, trigger in enumerate(triggers):
+        key = next((key for key in trigger.keys if key in lists), None)
+        for one in lists[key] if key is not None else ():
+            score = TRIGGER_DECAY**position * one.score
+            scores[one.query] = scores.get(one.query, 0.0) + score
+            best[one.query] = max(best.get(one.query, (0.0, "")), (score, key or ""))
+    ranked = sorted(scores, key=lambda query: (-scores[query], query))[:CO_CLICK_LIMIT]
+    return [
+        Candidate(query, "co_click", WEIGHT_CO_CLICK * rank_score(rank), best[query][1])
+        for rank, query in enumerate(ranked)
+    ]
 
 
 def from_popular(catalogue: Catalogue, profile: Mapping[str, str], limit: int) -> list[Candidate]:

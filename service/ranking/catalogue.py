@@ -2,7 +2,7 @@
 
 Layout: `<root>/CURRENT` names a version; `<root>/<version>/` holds `manifest.json` (size and digest of each file),
 `items.mdb` (LMDB: item id -> JSON; shared by all processes through the page cache), `words.mdb` (which items a query
-finds) and `popular.json`.
+finds), `co_click.mdb` (what triggers lead to by the logs) and `popular.json`.
 A file that does not match its manifest is refused, so a half-copied artefact is never served (LMDB itself would crash
 on one with SIGBUS). https://lmdb.readthedocs.io/
 """
@@ -19,6 +19,7 @@ import orjson
 from service.contracts.codecs import ScoredQuery
 from service.contracts.errors import ArtefactError
 from service.ranking.inverted_index import InvertedIndex
+from service.ranking.trigger_table import TriggerTable
 
 SCHEMA: Final = 4
 CURRENT: Final = "CURRENT"
@@ -26,6 +27,7 @@ MANIFEST: Final = "manifest.json"
 ITEMS: Final = "items.mdb"
 POPULAR: Final = "popular.json"
 WORDS: Final = "words.mdb"
+CO_CLICK: Final = "co_click.mdb"
 SAMPLE: Final = "sample.json"
 EVERYONE: Final = ""
 """The segment of the popular list that is for everyone."""
@@ -53,6 +55,7 @@ class Catalogue:
     sample: Mapping[str, Any]
     _items: lmdb.Environment
     _words: InvertedIndex
+    co_click: TriggerTable
 
     @classmethod
     def open(cls, root: Path) -> Self:
@@ -69,7 +72,7 @@ class Catalogue:
         try:
             expected = {
                 name: (manifest["files"][name]["bytes"], manifest["files"][name]["blake2b"])
-                for name in (ITEMS, WORDS, POPULAR, *manifest["files"])
+                for name in (ITEMS, WORDS, CO_CLICK, POPULAR, *manifest["files"])
             }
         except (KeyError, TypeError):
             raise ArtefactError(f"{folder / MANIFEST}: does not list its files; {_FIX}") from None
@@ -83,7 +86,8 @@ class Catalogue:
             raise ArtefactError(f"{folder / POPULAR}: has no queries for everyone; {_FIX}")
         sample = _json(folder / SAMPLE) if SAMPLE in manifest["files"] else {}
         items = lmdb.open(str(folder / ITEMS), subdir=False, readonly=True, lock=False, readahead=False)
-        return cls(version, popular, sample, items, InvertedIndex.open(folder / WORDS))
+        words, co_click = InvertedIndex.open(folder / WORDS), TriggerTable.open(folder / CO_CLICK)
+        return cls(version, popular, sample, items, words, co_click)
 
     def finds(self, query: str) -> bool:
         """Whether some item has all content words of `query`, itself or in what led shoppers to it."""
@@ -107,6 +111,7 @@ class Catalogue:
         """Release the memory maps."""
         self._items.close()
         self._words.close()
+        self.co_click.close()
 
 
 def encode_item(item: Item) -> bytes:

@@ -13,6 +13,7 @@ from service.ranking.filter import reject_reason
 WEIGHT_FRESH_TRIGGER: Final = 1.2
 WEIGHT_U2Q: Final = 1.0
 WEIGHT_SEEN_TRIGGER: Final = 0.5
+WEIGHT_CO_CLICK: Final = 0.5
 WEIGHT_POPULAR: Final = 0.05
 TRIGGER_DECAY: Final = 0.7
 """Weight of each further trigger, newest first."""

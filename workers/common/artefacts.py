@@ -5,7 +5,7 @@ The reader is `service.ranking.catalogue`.
 
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import polars as pl
 from service.contracts.errors import ArtefactError
 from service.contracts.text import normalise
 from service.ranking.catalogue import (
+    CO_CLICK,
     CURRENT,
     EVERYONE,
     ITEMS,
@@ -30,7 +31,9 @@ from service.ranking.catalogue import (
 )
 from service.ranking.filter import reject_reason
 from service.ranking.inverted_index import InvertedIndex
-from workers.common.item_text import surrogates
+from service.ranking.trigger_table import TriggerTable
+from workers.common.co_click import co_click
+from workers.common.item_text import led, surrogates
 
 POPULAR_QUERIES = 200
 MIN_SHOPPERS = 3
@@ -57,7 +60,8 @@ def build(dataset: Path, root: Path, sample: Mapping[str, Any] | None = None) ->
         _write_items(staging / ITEMS, items, surrogates(behaviour, items))
         InvertedIndex.write(staging / WORDS, _texts(items, behaviour))
         (staging / POPULAR).write_bytes(orjson.dumps(popular))
-        names = [ITEMS, WORDS, POPULAR]
+        TriggerTable.write(staging / CO_CLICK, _lists(co_click(behaviour, items)))
+        names = [ITEMS, WORDS, CO_CLICK, POPULAR]
         if sample:
             (staging / SAMPLE).write_bytes(orjson.dumps(dict(sample)))
             names.append(SAMPLE)
@@ -100,10 +104,10 @@ def _searches(dataset: Path) -> pl.DataFrame:
 
 
 def _behaviour(dataset: Path) -> pl.DataFrame:
-    """Return what shoppers searched and opened, in their order, queries normalised."""
+    """Return what shoppers searched, opened, carted and bought, in their order, queries normalised."""
     return (
         pl.scan_parquet(dataset / "events" / "*.parquet")
-        .filter(pl.col("type").is_in(["search", "hint_click", "click"]))
+        .filter(pl.col("type").is_in(["search", "hint_click", "click", "cart", "purchase"]))
         .select("user_id", "ts", "type", "query", "item_id")
         .sort("user_id", "ts", maintain_order=True)
         .with_columns(pl.col("query").map_elements(normalise, return_dtype=pl.String))
@@ -116,18 +120,20 @@ def _texts(items: pl.DataFrame, behaviour: pl.DataFrame) -> list[str]:
 
     The last part lets a synonym find what it led to ("kitty litter"), though no title has its words.
     """
-    led = (
-        behaviour.with_columns(pl.col("query").forward_fill().over("user_id"))
-        .filter((pl.col("type") == "click") & pl.col("query").is_not_null())
-        .group_by("item_id", "query")
-        .agg(pl.col("user_id").n_unique().alias("shoppers"))
-        .filter(pl.col("shoppers") >= MIN_SHOPPERS)
+    told = (
+        led(behaviour)
+        .filter(pl.col("support") >= MIN_SHOPPERS)
         .sort("item_id", "query")
         .group_by("item_id")
         .agg(pl.col("query").str.join(" ").alias("led"))
     )
-    said = items.select("item_id", "title", "category", "brand").join(led, on="item_id", how="left")
+    said = items.select("item_id", "title", "category", "brand").join(told, on="item_id", how="left")
     return [" ".join(filter(None, row)) for row in said.sort("item_id").select(pl.exclude("item_id")).iter_rows()]
+
+
+def _lists(pairs: pl.DataFrame) -> Iterator[tuple[str, list[tuple[str, float]]]]:
+    for (trigger,), group in pairs.group_by("trigger", maintain_order=True):
+        yield str(trigger), list(group.select("query", "score").iter_rows())
 
 
 def _popular(dataset: Path, searches: pl.DataFrame) -> dict[str, list[tuple[str, float]]]:

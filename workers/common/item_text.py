@@ -13,6 +13,8 @@ MIN_SHOPPERS = 3
 _MIN_SUPPORT = 2
 _COMMON_POWER = 0.4
 """How much a common query is held back, so that "acme speed rope" wins over "rope" where both led to the item."""
+_SESSION_S = 1800.0
+"""A pause so long ends a session: what is opened after it was not led to by the query before it."""
 MAX_WORDS = 8
 
 
@@ -31,6 +33,17 @@ def _plain(title: str, category: str | None, brand: str | None) -> str:
     return f"{brand or ''} {leaf(category)}".strip() if category else title
 
 
+def led(events: pl.DataFrame) -> pl.DataFrame:
+    """Return (item_id, query, support): the shoppers who opened the item after the query, in the same session."""
+    return (
+        events.with_columns(pl.when(pl.col("query").is_not_null()).then("ts").alias("asked"))
+        .with_columns(pl.col("query", "asked").forward_fill().over("user_id"))
+        .filter((pl.col("type") == "click") & (pl.col("ts") - pl.col("asked") <= _SESSION_S))
+        .group_by("item_id", "query")
+        .agg(pl.col("user_id").n_unique().alias("support"))
+    )
+
+
 def _led_by(events: pl.DataFrame) -> pl.DataFrame:
     """Return (item_id, query): the query that most tellingly led shoppers to the item."""
     shoppers = (
@@ -40,10 +53,7 @@ def _led_by(events: pl.DataFrame) -> pl.DataFrame:
         .filter((pl.col("shoppers") >= MIN_SHOPPERS) & (pl.col("query").str.count_matches(" ") < MAX_WORDS))
     )
     return (
-        events.with_columns(pl.col("query").forward_fill().over("user_id"))
-        .filter((pl.col("type") == "click") & pl.col("query").is_not_null())
-        .group_by("item_id", "query")
-        .agg(pl.col("user_id").n_unique().alias("support"))
+        led(events)
         .filter(pl.col("support") >= _MIN_SUPPORT)
         .join(shoppers, on="query")
         .with_columns((pl.col("support") / pl.col("shoppers") ** _COMMON_POWER).alias("score"))

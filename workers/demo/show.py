@@ -11,7 +11,7 @@ from service.ranking.catalogue import Catalogue
 from workers.demo.sample import SampleShopper
 from workers.demo.story import Scene
 
-_STYLES = {"u2q": "green", "x2q": "cyan", "popular": "dim"}
+_STYLES = {"u2q": "green", "x2q": "cyan", "co_click": "blue", "popular": "dim"}
 _VERBS = {"search": "searched", "click": "opened", "cart": "put in cart", "purchase": "bought"}
 
 

@@ -1,4 +1,4 @@
-"""AIGQ as served: the shopper's list, what the latest triggers lead to, and popular queries, merged as in a request.
+"""AIGQ as served: the shopper's list, what the latest triggers lead to, co-click and popular queries, merged.
 
 Candidates and merge are the service's own functions (`service.ranking`). Differences from serving: everything is
 generated at the cut-off, and the catalogue's popular queries and words come from what may be learned.
@@ -10,7 +10,16 @@ from dataclasses import dataclass
 
 from service.contracts.codecs import BehaviourEntry, ScoredQuery
 from service.contracts.keys import Trigger, category_trigger, item_trigger
-from service.ranking.candidates import POPULAR_LIMIT, RECENT_EVENTS, from_popular, from_u2q, from_x2q, live_triggers
+from service.ranking.candidates import (
+    CO_CLICK_TRIGGERS,
+    POPULAR_LIMIT,
+    RECENT_EVENTS,
+    from_co_click,
+    from_popular,
+    from_u2q,
+    from_x2q,
+    live_triggers,
+)
 from service.ranking.catalogue import Catalogue
 from service.ranking.merge import merge
 from workers.common.generator import Generation
@@ -71,6 +80,7 @@ class Merged:
         behaviour = behaviour_of(case)
         candidates = from_u2q(self.u2q.scored(case, novel=novel))
         candidates += from_x2q(live_triggers(behaviour, self.catalogue), self.x2q.get, self.now)
+        candidates += from_co_click(live_triggers(behaviour, self.catalogue, CO_CLICK_TRIGGERS), self.catalogue)
         candidates += from_popular(self.catalogue, case.profile, POPULAR_LIMIT)
         exclude = recently_searched(case.history[-RECENT_EVENTS:]) if novel else []
         hints = merge(candidates, k, exclude)

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from service.contracts.errors import ArtefactError
-from service.ranking.catalogue import CURRENT, EVERYONE, ITEMS, MANIFEST, POPULAR, SAMPLE, WORDS, Catalogue
+from service.ranking.catalogue import CO_CLICK, CURRENT, EVERYONE, ITEMS, MANIFEST, POPULAR, SAMPLE, WORDS, Catalogue
 from tests.support import TENT, TENT_CATEGORY
 
 
@@ -56,7 +56,7 @@ def test_popular_and_sample(catalogue: Catalogue) -> None:
     assert catalogue.sample == {"shoppers": ["u1"]}
 
 
-@pytest.mark.parametrize("name", [ITEMS, POPULAR, WORDS, SAMPLE, MANIFEST])
+@pytest.mark.parametrize("name", [ITEMS, CO_CLICK, POPULAR, WORDS, SAMPLE, MANIFEST])
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_a_half_copied_file_is_refused(root: Path, name: str, share: float) -> None:
     """LMDB would crash the process on one (SIGBUS), so it is never opened."""
@@ -66,7 +66,7 @@ def test_a_half_copied_file_is_refused(root: Path, name: str, share: float) -> N
         Catalogue.open(root)
 
 
-@pytest.mark.parametrize("name", [ITEMS, POPULAR, WORDS, SAMPLE])
+@pytest.mark.parametrize("name", [ITEMS, CO_CLICK, POPULAR, WORDS, SAMPLE])
 def test_an_altered_file_is_refused(root: Path, name: str) -> None:
     """One changed byte is enough."""
     path = _version(root) / name
@@ -77,7 +77,7 @@ def test_an_altered_file_is_refused(root: Path, name: str) -> None:
         Catalogue.open(root)
 
 
-@pytest.mark.parametrize("name", [ITEMS, POPULAR, WORDS, SAMPLE, MANIFEST])
+@pytest.mark.parametrize("name", [ITEMS, CO_CLICK, POPULAR, WORDS, SAMPLE, MANIFEST])
 def test_a_missing_file_is_refused(root: Path, name: str) -> None:
     """The message has the path and the fix."""
     (_version(root) / name).unlink()

@@ -1,0 +1,63 @@
+"""Co-click recall: what the latest acts lead to by the logs."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+
+from service.contracts.codecs import BehaviourEntry
+from service.ranking.candidates import CO_CLICK_LIMIT
+from service.ranking.catalogue import Catalogue
+from service.ranking.trigger_table import TriggerTable
+from service.recall import co_click
+from tests.support import ANY_TEXT, TENT, TENT_CATEGORY
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> TriggerTable:
+    """Return a small table."""
+    path: Path = tmp_path_factory.mktemp("table") / "co_click.mdb"
+    TriggerTable.write(
+        path,
+        [
+            ("query:stove", [("gas", 0.3), ("lamp", 0.1)]),
+            (f"category:{TENT_CATEGORY}", [("lamp", 0.25), ("rope", 0.2)]),
+            ("query:much", [(f"word {'x' * n}", 0.01) for n in range(1, 100)]),
+        ],
+    )
+    return TriggerTable.open(path)
+
+
+class _Shop:
+    """The catalogue, with another table."""
+
+    def __init__(self, catalogue: Catalogue, table: TriggerTable) -> None:
+        self.item, self.co_click = catalogue.item, table
+
+
+def _recall(catalogue: Catalogue, table: TriggerTable, *refs: tuple[str, str]) -> list[tuple[str, str | None]]:
+    behaviour = [BehaviourEntry(kind, 100.0 - n, ref) for n, (kind, ref) in enumerate(refs)]
+    found = co_click.recall(_Shop(catalogue, table), behaviour)  # type: ignore[arg-type]
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+    assert all(one.source == "co_click" for one in found)
+    return [(one.query, one.trigger) for one in found]
+
+
+def test_scores_add_up_over_triggers(catalogue: Catalogue, table: TriggerTable) -> None:
+    """Two that lead to the lamp say more than one; an item without a list speaks for its category."""
+    found = _recall(catalogue, table, ("search", "Stove"), ("click", TENT))
+    assert [query for query, _ in found] == ["gas", "lamp", "rope"]
+    assert dict(found)["lamp"] == f"category:{TENT_CATEGORY}", "the trigger that says most for it"
+
+
+def test_nothing_known_nothing_recalled(catalogue: Catalogue, table: TriggerTable) -> None:
+    """A new shopper, and triggers that nobody had."""
+    assert _recall(catalogue, table) == []
+    assert _recall(catalogue, table, ("search", "unheard of"), ("click", "gone")) == []
+    assert len(_recall(catalogue, table, ("search", "much"))) == CO_CLICK_LIMIT
+
+
+@given(ANY_TEXT)
+def test_any_trigger_may_be_asked_for(table: TriggerTable, text: str) -> None:
+    """Clients send nonsense, and LMDB has limits on keys."""
+    assert table.lists([text, text * 50]) == {}
