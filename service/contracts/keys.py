@@ -91,6 +91,10 @@ class Keys:
         """String: P, written once, checked by every process at start."""
         return f"{self.namespace}:partitions"
 
+    def sink_lease(self) -> str:
+        """String: the token of the sink that drains; lives `sink.lease_s` after its last sign."""
+        return f"{self.namespace}:sink"
+
     def x2q_pointer(self) -> str:
         """String: the current x2q version."""
         return f"{self.namespace}:x2q"

@@ -87,6 +87,17 @@ class ThinkSettings(_Section):
     keep_previous_s: Seconds = Field(6 * 3600, ge=3600, description="life of the replaced version, for rollback")
 
 
+class SinkSettings(_Section):
+    """The sink that drains the event streams to Parquet logs."""
+
+    part_rows: int = Field(100_000, ge=1, le=10_000_000, description="lines that make a part")
+    flush_s: Seconds = Field(60.0, description="a line waits no longer than this for its part")
+    poll_s: float = Field(0.5, gt=0, le=60, description="pause when nothing is new")
+    dedup_window: int = Field(1_000_000, ge=0, description="latest lines among which an event_id is known again")
+    lease_s: Seconds = Field(30.0, description="another sink may take over after so long without a sign")
+    metrics_port: int = Field(0, ge=0, le=65535, description="Prometheus port; 0 = off")
+
+
 class ServiceSettings(_Section):
     """The HTTP service."""
 
@@ -113,6 +124,7 @@ class Settings(BaseSettings):
     vllm: VllmSettings = VllmSettings()
     direct: DirectSettings = DirectSettings()
     think: ThinkSettings = ThinkSettings()
+    sink: SinkSettings = SinkSettings()
     service: ServiceSettings = ServiceSettings()
 
     reserved: ClassVar[frozenset[str]] = frozenset({CONFIG_VARIABLE})

@@ -6,6 +6,7 @@ Unicode categories: https://www.unicode.org/reports/tr44/#General_Category_Value
 
 import re
 import unicodedata
+from functools import lru_cache
 from itertools import pairwise
 
 MAX_QUERY_CHARS = 200
@@ -66,6 +67,7 @@ def terms(text: str) -> set[str]:
     return found
 
 
+@lru_cache(maxsize=1 << 16)
 def near_key(text: str) -> str:
     """Return a key that near-duplicates share: word order, plural and punctuation are ignored; CJK by character."""
     norm = normalise(text)

@@ -1,6 +1,7 @@
 """The safety filter for queries that may be shown: model output is untrusted, so it runs at write and again at read."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from service.contracts.text import clean, has_cjk
@@ -21,6 +22,7 @@ _REJECT: Final = (
 )
 
 
+@lru_cache(maxsize=1 << 16)
 def reject_reason(query: str) -> str | None:
     """Return why `query` must not be shown (a bounded label), or None if it may."""
     if query != clean(query):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from service.contracts.hints import Source
@@ -12,8 +12,8 @@ from service.ranking.filter import reject_reason
 # A trigger younger than the shopper's list is news that the list cannot know, so it may lead.
 WEIGHT_FRESH_TRIGGER: Final = 1.2
 WEIGHT_U2Q: Final = 1.0
-WEIGHT_SEEN_TRIGGER: Final = 0.5
-WEIGHT_CO_CLICK: Final = 0.5
+WEIGHT_SEEN_TRIGGER: Final = 0.2
+WEIGHT_CO_CLICK: Final = 1.0
 WEIGHT_POPULAR: Final = 0.05
 TRIGGER_DECAY: Final = 0.7
 """Weight of each further trigger, newest first."""
@@ -39,8 +39,8 @@ def rank_score(rank: int) -> float:
 def merge(candidates: Iterable[Candidate], k: int, exclude: Collection[str]) -> list[Candidate]:
     """Return at most `k` candidates, best first, no two alike, none like a query in `exclude`.
 
-    A query proposed twice keeps its best score. A trigger has at most `TRIGGER_SHARE` of the list until every
-    other candidate is used up.
+    What several sources propose scores their sum, under the name of the one that gave most. A trigger has at most
+    `TRIGGER_SHARE` of the list until every other candidate is used up.
     """
     taken = {near_key(query) for query in exclude}
     blocked = {normalise(query) for query in exclude}
@@ -48,11 +48,11 @@ def merge(candidates: Iterable[Candidate], k: int, exclude: Collection[str]) -> 
     used: dict[str, int] = {}
     chosen: list[Candidate] = []
     spare: list[Candidate] = []
-    for candidate in sorted(candidates, key=lambda c: -c.score):
+    for candidate in _summed(candidates):
         if len(chosen) == k:
             break
         key = near_key(candidate.query)
-        if key in taken or normalise(candidate.query) in blocked or reject_reason(candidate.query):
+        if key in taken or normalise(candidate.query) in blocked:
             continue
         if candidate.trigger is not None:
             if used.get(candidate.trigger, 0) >= quota:
@@ -67,6 +67,29 @@ def merge(candidates: Iterable[Candidate], k: int, exclude: Collection[str]) -> 
             taken.add(key)
             chosen.append(candidate)
     return chosen
+
+
+def _summed(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return what may be shown, best first. Of each source, a query's best score counts; a trigger speaks for itself.
+
+    A trigger's proposal that the quota may hold back stays beside the sum of the others, so that it holds back itself.
+    """
+    best: dict[str, dict[Source, Candidate]] = {}
+    for candidate in candidates:
+        if reject_reason(candidate.query):
+            continue
+        sources = best.setdefault(near_key(candidate.query), {})
+        known = sources.get(candidate.source)
+        if known is None or candidate.score > known.score:
+            sources[candidate.source] = candidate
+    found: list[Candidate] = []
+    for sources in best.values():
+        total = sum(candidate.score for candidate in sources.values())
+        first, *others = sorted(sources.values(), key=lambda c: (-c.score, c.source))
+        found.append(replace(first, score=total))
+        if first.trigger is not None:
+            found += others
+    return sorted(found, key=lambda c: -c.score)
 
 
 def trigger_weight(position: int, *, fresh: bool) -> float:

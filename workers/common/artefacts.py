@@ -33,11 +33,9 @@ from service.ranking.filter import reject_reason
 from service.ranking.inverted_index import InvertedIndex
 from service.ranking.trigger_table import TriggerTable
 from workers.common.co_click import co_click
-from workers.common.item_text import led, surrogates
+from workers.common.item_text import MIN_SHOPPERS, surrogates, texts
 
 POPULAR_QUERIES = 200
-MIN_SHOPPERS = 3
-"""A query typed by fewer shoppers is nobody else's business (k-anonymity)."""
 _KEPT_VERSIONS = 2
 
 
@@ -58,7 +56,7 @@ def build(dataset: Path, root: Path, sample: Mapping[str, Any] | None = None) ->
     try:
         behaviour = _behaviour(dataset)
         _write_items(staging / ITEMS, items, surrogates(behaviour, items))
-        InvertedIndex.write(staging / WORDS, _texts(items, behaviour))
+        InvertedIndex.write(staging / WORDS, texts(items, behaviour))
         (staging / POPULAR).write_bytes(orjson.dumps(popular))
         TriggerTable.write(staging / CO_CLICK, _lists(co_click(behaviour, items)))
         names = [ITEMS, WORDS, CO_CLICK, POPULAR]
@@ -113,22 +111,6 @@ def _behaviour(dataset: Path) -> pl.DataFrame:
         .with_columns(pl.col("query").map_elements(normalise, return_dtype=pl.String))
         .collect()
     )
-
-
-def _texts(items: pl.DataFrame, behaviour: pl.DataFrame) -> list[str]:
-    """Return what is said of each item: title, category, brand, and the queries from which enough shoppers opened it.
-
-    The last part lets a synonym find what it led to ("kitty litter"), though no title has its words.
-    """
-    told = (
-        led(behaviour)
-        .filter(pl.col("support") >= MIN_SHOPPERS)
-        .sort("item_id", "query")
-        .group_by("item_id")
-        .agg(pl.col("query").str.join(" ").alias("led"))
-    )
-    said = items.select("item_id", "title", "category", "brand").join(told, on="item_id", how="left")
-    return [" ".join(filter(None, row)) for row in said.sort("item_id").select(pl.exclude("item_id")).iter_rows()]
 
 
 def _lists(pairs: pl.DataFrame) -> Iterator[tuple[str, list[tuple[str, float]]]]:

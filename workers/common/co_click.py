@@ -9,8 +9,8 @@ from typing import Final
 import polars as pl
 
 from service.ranking.filter import reject_reason
+from workers.common.item_text import MIN_SHOPPERS
 
-MIN_SHOPPERS: Final = 3
 _SUPPORT: Final = 2
 """Shoppers that a pair needs."""
 KEPT: Final = 24

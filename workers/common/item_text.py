@@ -9,7 +9,7 @@ import polars as pl
 from workers.common.prompt import leaf
 
 MIN_SHOPPERS = 3
-"""k-anonymity: a query that fewer shoppers searched stands for nothing."""
+"""k-anonymity: a query that fewer shoppers searched is nobody else's business."""
 _MIN_SUPPORT = 2
 _COMMON_POWER = 0.4
 """How much a common query is held back, so that "acme speed rope" wins over "rope" where both led to the item."""
@@ -42,6 +42,22 @@ def led(events: pl.DataFrame) -> pl.DataFrame:
         .group_by("item_id", "query")
         .agg(pl.col("user_id").n_unique().alias("support"))
     )
+
+
+def texts(items: pl.DataFrame, events: pl.DataFrame) -> list[str]:
+    """Return what is said of each item: title, category, brand, and the queries from which enough shoppers opened it.
+
+    The last part lets a synonym find what it led to ("kitty litter"), though no title has its words.
+    """
+    told = (
+        led(events)
+        .filter(pl.col("support") >= MIN_SHOPPERS)
+        .sort("item_id", "query")
+        .group_by("item_id")
+        .agg(pl.col("query").str.join(" ").alias("led"))
+    )
+    said = items.select("item_id", "title", "category", "brand").join(told, on="item_id", how="left")
+    return [" ".join(filter(None, row)) for row in said.sort("item_id").select(pl.exclude("item_id")).iter_rows()]
 
 
 def _led_by(events: pl.DataFrame) -> pl.DataFrame:

@@ -16,8 +16,8 @@ import polars as pl
 from service.contracts.errors import ArtefactError
 from service.contracts.text import normalise
 from service.ranking.filter import reject_reason
-from workers.common.artefacts import MIN_SHOPPERS
 from workers.common.dataset import EVENTS, MANIFEST, Dataset
+from workers.common.item_text import MIN_SHOPPERS
 from workers.common.prompt import BEHAVIOUR
 from workers.common.split import Part, cut_off, part_of
 

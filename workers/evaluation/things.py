@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.common.artefacts import MIN_SHOPPERS
+from workers.common.item_text import MIN_SHOPPERS
 from workers.evaluation.cases import Shopper, Split, trigger
 from workers.evaluation.libraries import optional
 from workers.evaluation.methods import DEPTH, Lists, top

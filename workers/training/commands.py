@@ -13,13 +13,14 @@ from rich.progress import Progress
 from service.contracts.errors import ArtefactError
 from service.ranking.catalogue import digest
 from workers.common.dataset import Dataset
-from workers.training import card, ctr_commands, samples
+from workers.training import card, ctr_commands, grpo_commands, samples
 from workers.training.recipe import Recipe
 
 app = typer.Typer(help="Train a model from logs.", no_args_is_help=True)
 
 
 ctr_commands.add(app)
+grpo_commands.add(app)
 
 
 _Data = Annotated[Path, typer.Option(help="dataset directory")]

@@ -1,6 +1,7 @@
-"""The loss of a training run: logged step by step, and drawn."""
+"""The curves of a training run: logged step by step, and drawn."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,32 @@ class LossLog(TrainerCallback):
 
 def plot_loss(log: Path, image: Path) -> None:
     """Draw the training loss by step."""
-    points = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
-    figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
-    axes.plot([point["step"] for point in points], [point["loss"] for point in points])
-    axes.set(xlabel="step", ylabel="loss (nats a token)", title="IL-SFT", yscale="log")
-    axes.grid(alpha=0.3)
+    _plot(log, image, "IL-SFT", {"loss": "loss (nats a token)"}, yscale="log")
+
+
+def plot_rewards(log: Path, image: Path) -> None:
+    """Draw rewards, what was found, and entropy by step."""
+    curves = {
+        "reward": "reward a query",
+        "sequence_reward": "reward a list",
+        "found": "share of lines searched next",
+        "entropy": "entropy (nats a token)",
+    }
+    _plot(log, image, "IL-GRPO", curves)
+
+
+def _plot(log: Path, image: Path, title: str, curves: Mapping[str, str], yscale: str = "linear") -> None:
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    points = [json.loads(line) for line in lines]
+    figure, axes = plt.subplots(
+        len(curves), figsize=(7, 1 + 2.5 * len(curves)), layout="constrained", sharex=True, squeeze=False
+    )
+    for (key, name), (axis,) in zip(curves.items(), axes, strict=True):
+        known = [(point["step"], point[key]) for point in points if point.get(key) is not None]
+        axis.plot([step for step, _ in known], [value for _, value in known])
+        axis.set(ylabel=name, yscale=yscale)
+        axis.grid(alpha=0.3)
+    axes[0][0].set_title(title)
+    axes[-1][0].set_xlabel("step")
     figure.savefig(image, dpi=110)
     plt.close(figure)

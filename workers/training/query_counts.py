@@ -9,7 +9,7 @@ import polars as pl
 
 from service.contracts.text import terms
 from service.ranking.query_stats import QueryRow, QueryStats, Weighted
-from workers.common.artefacts import MIN_SHOPPERS
+from workers.common.item_text import MIN_SHOPPERS
 from workers.common.prompt import leaf
 
 _FOLLOWS_S: Final = 1800.0

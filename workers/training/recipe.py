@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -58,6 +58,35 @@ class StageRecipe(_Section):
     checkpoints: int = Field(ge=1, description="how many times to save; the last is resumed after a kill")
 
 
+class RewardWeights(_Section):
+    """What counts how much in a reward (`workers.training.rewards`)."""
+
+    ctr: float = Field(default=0.5, ge=0, description="of the predicted chance of a click, over the usual one")
+    rouge: float = Field(default=0.5, ge=0, description="of the likeness to the label")
+    found: float = Field(default=1.0, ge=0, description="of being one of the next searches, word for word")
+    sequence: float = Field(default=0.5, ge=0, description="lambda: of the list's reward beside its queries'")
+
+
+class GrpoRecipe(_Section):
+    """IL-GRPO. A step is one optimiser step on `prompts` x `group` lists."""
+
+    steps: int = Field(ge=1)
+    prompts: int = Field(ge=1, description="shoppers a step")
+    group: int = Field(ge=2, description="lists drawn for each")
+    iterations: int = Field(default=2, ge=1, description="steps on the same lists; clipping acts from the second on")
+    learning_rate: float = Field(gt=0, lt=1)
+    temperature: float = Field(default=1.0, gt=0)
+    max_tokens: int = Field(default=80, ge=8, description="token cap of a drawn list")
+    advantage: Literal["query", "list"] = Field(default="query", description="list: one a list, the ablation")
+    epsilon_low: float = Field(default=0.2, gt=0, lt=1)
+    epsilon_high: float = Field(default=0.28, gt=0, lt=1)
+    adaptive_clip: bool = Field(default=True, description="wider clipping where the model is unsure")
+    dynamic_entropy: bool = Field(default=True, description="an entropy bonus that grows while entropy is below target")
+    entropy_target: float = Field(default=0.5, ge=0, description="nats a token")
+    rewards: RewardWeights = RewardWeights()
+    checkpoints: int = Field(default=4, ge=1)
+
+
 class Recipe(_Section):
     """One file, one model."""
 
@@ -68,6 +97,7 @@ class Recipe(_Section):
     model: ModelRecipe
     lm: StageRecipe
     sft: StageRecipe
+    grpo: GrpoRecipe | None = None
 
     @classmethod
     def load(cls, name: str, folder: Path = Path("configs/train")) -> Self:

@@ -6,7 +6,6 @@ half-written one.
 """
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,17 +18,15 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
 )
-from transformers.trainer import TRAINER_STATE_NAME
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from workers.common.prompt import HINTS, SEPARATOR
+from workers.training import runs
 from workers.training.loss_log import LossLog, plot_loss
 from workers.training.recipe import ModelRecipe, Recipe, StageRecipe
 from workers.training.samples import Sample
 
-_DONE = "done.json"
-"""In the work directory: the figures of a stage that is finished, so that a rerun goes on to the next."""
 _ATTENTION = "sdpa" if torch.cuda.is_available() else "eager"
 """On a CPU the fused kernel's backward pass is the slower one for rows this short."""
 _COMPILED_FROM = 500
@@ -159,9 +156,8 @@ def train(
     """
     torch.manual_seed(recipe.seed)
     rows = tokenise(samples, tokenizer, recipe.model.max_tokens)
-    work = _work_directory(out, recipe, stage, _digest(samples), start)
-    if (work / _DONE).exists() and (out / "model.safetensors").exists():
-        done: dict[str, float] = json.loads((work / _DONE).read_text(encoding="utf-8"))
+    work = runs.work_directory(out, [recipe.model_dump(), stage.model_dump(), _digest(samples), str(start)])
+    if (done := runs.finished(work, out)) is not None:
         return done
     model = (
         Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32) if start else new_model(recipe.model, tokenizer)
@@ -205,15 +201,7 @@ def train(
     trainer.repeat_weight = stage.repeat_weight
     begin = [*tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"], tokenizer.convert_tokens_to_ids(HINTS)]
     trainer.separators = tuple(begin)
-    for half in filter(_is_half_written, work.glob("checkpoint-*")):
-        shutil.rmtree(half)
-    resume = any(work.glob("checkpoint-*"))
-    result = trainer.train(resume_from_checkpoint=resume)
-    staging = out.with_name(f".{out.name}.staging")
-    shutil.rmtree(staging, ignore_errors=True)
-    torch.nn.Module.to(model, torch.bfloat16)
-    model.save_pretrained(staging)
-    tokenizer.save_pretrained(staging)
+    result = trainer.train(resume_from_checkpoint=runs.resumable(work))
     figures = {
         "samples": float(len(rows)),
         "steps": float(steps),
@@ -221,19 +209,12 @@ def train(
         "train_loss": round(float(result.training_loss), 4),
         "seconds": round(float(result.metrics["train_runtime"]), 1),
     }
-    plot_loss(work / "loss.jsonl", staging / "loss.png")
-    _replace(staging, out)
-    (work / _DONE).write_text(json.dumps(figures), encoding="utf-8")
+    torch.nn.Module.to(model, torch.bfloat16)
+    with runs.replacing(work, out, figures) as staging:
+        model.save_pretrained(staging)
+        tokenizer.save_pretrained(staging)
+        plot_loss(work / "loss.jsonl", staging / "loss.png")
     return figures
-
-
-def _is_half_written(checkpoint: Path) -> bool:
-    """Whether the save was interrupted: the trainer's state is what transformers writes last."""
-    try:
-        json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return True
-    return False
 
 
 def _digest(samples: Sequence[Sample]) -> str:
@@ -241,25 +222,3 @@ def _digest(samples: Sequence[Sample]) -> str:
     for sample in samples:
         found.update(repr(sample).encode())
     return found.hexdigest()
-
-
-def _work_directory(out: Path, recipe: Recipe, stage: StageRecipe, samples: str, start: Path | None) -> Path:
-    """Return where work in progress is kept; what another recipe or other data left there is thrown away."""
-    work = out.with_name(out.name + ".work")
-    described = json.dumps([recipe.model_dump(), stage.model_dump(), samples, str(start)])
-    known = work / "run.json"
-    if work.exists() and not (known.exists() and known.read_text(encoding="utf-8") == described):
-        shutil.rmtree(work)
-    work.mkdir(parents=True, exist_ok=True)
-    known.write_text(described, encoding="utf-8")
-    return work
-
-
-def _replace(staging: Path, out: Path) -> None:
-    """Put `staging` in the place of `out`; at no moment is a half-written model there."""
-    old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.rename(old)
-    staging.rename(out)
-    shutil.rmtree(old, ignore_errors=True)

@@ -2,7 +2,8 @@
 
 import polars as pl
 
-from workers.common.co_click import KEPT, MIN_SHOPPERS, co_click
+from workers.common.co_click import KEPT, co_click
+from workers.common.item_text import MIN_SHOPPERS
 
 _SCHEMA = {"user_id": pl.String, "ts": pl.Float64, "query": pl.String, "item_id": pl.String}
 _ITEMS = pl.DataFrame({"item_id": ["a", "b"], "category": ["Outdoors > Tents", None]})

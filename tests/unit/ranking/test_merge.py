@@ -37,7 +37,8 @@ def test_what_merge_promises(given_candidates: list[Candidate], k: int, exclude:
     assert set(keys).isdisjoint(near_key(query) for query in exclude)
     assert {normalise(one.query) for one in chosen}.isdisjoint(map(normalise, exclude))
     assert all(reject_reason(one.query) is None for one in chosen)
-    assert all(one in given_candidates for one in chosen)
+    proposed = {(one.query, one.source, one.trigger) for one in given_candidates}
+    assert all((one.query, one.source, one.trigger) in proposed for one in chosen)
 
 
 @given(candidates, ks, QUERIES)
@@ -48,12 +49,26 @@ def test_merge_fills_what_can_be_filled(given_candidates: list[Candidate], k: in
     assert len(merge(given_candidates, k, exclude)) == min(k, len(possible))
 
 
-@given(candidates, ks)
-def test_a_query_keeps_its_best_score(given_candidates: list[Candidate], k: int) -> None:
-    """Proposed twice, it is shown once, as its best proposer has it."""
+@given(st.lists(u2q, max_size=30), ks)
+def test_a_source_counts_once(given_candidates: list[Candidate], k: int) -> None:
+    """Proposed twice by one source, a query has the better of the two scores."""
     for one in merge(given_candidates, k, []):
         assert one.score == max(c.score for c in given_candidates if near_key(c.query) == near_key(one.query)
                                 and reject_reason(c.query) is None)  # fmt: skip
+
+
+def test_sources_that_agree_add_up() -> None:
+    """What two propose comes before what one likes better, under the name of the one that gave most."""
+    given_candidates = [
+        Candidate("lamp", "u2q", 1.0),
+        Candidate("tent", "u2q", 0.6),
+        Candidate("tents", "co_click", 0.7, "query:stove"),
+        Candidate("tent", "popular", 0.05),
+    ]
+    first, second = merge(given_candidates, 10, [])
+    assert (first.query, first.source, first.trigger) == ("tents", "co_click", "query:stove")
+    assert math.isclose(first.score, 1.35)
+    assert second.query == "lamp"
 
 
 @given(candidates, ks)

@@ -1,0 +1,1 @@
+"""The sink: drains the event streams to Parquet logs."""

@@ -1,0 +1,94 @@
+"""Advantages of IL-GRPO: one for each query of a list, laid on that query's tokens (DESIGN section 5).
+
+A_t = z(the query's reward among all queries of its group) + lambda x z(the list's reward among the group's lists).
+A group is the lists drawn for one prompt. Where nothing varies there is nothing to learn, and where a reward is not a
+number nothing can be: advantages are 0 for the whole group, and it is counted (`idle_groups`).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import torch
+
+_EPSILON: Final = 1e-4
+"""As in TRL's GRPO, so that the two agree where they should."""
+Rewards = Sequence[Sequence[float]]
+"""List -> query -> reward."""
+
+
+def query_advantages(queries: Rewards, sequences: Sequence[float], group: int, weight: float) -> list[list[float]]:
+    """Return an advantage for each query of each list; `group` lists in a row belong together."""
+    found: list[list[float]] = []
+    for start in range(0, len(queries), group):
+        lists, shared_rewards = queries[start : start + group], sequences[start : start + group]
+        if not _teaches(lists, shared_rewards):
+            found += [[0.0] * len(one) for one in lists]
+            continue
+        each = iter(_z([reward for one in lists for reward in one]))
+        whole = _z(shared_rewards)
+        found += [[next(each) + weight * shared for _ in one] for one, shared in zip(lists, whole, strict=True)]
+    return found
+
+
+def list_advantages(queries: Rewards, sequences: Sequence[float], group: int, weight: float) -> list[list[float]]:
+    """Return one advantage a list, the same for each of its queries: plain GRPO on all rewards together."""
+    means = [sum(one) / max(1, len(one)) for one in queries]
+    totals = [mean + weight * whole for mean, whole in zip(means, sequences, strict=True)]
+    found: list[list[float]] = []
+    for start in range(0, len(queries), group):
+        lists = queries[start : start + group]
+        taught = _teaches(lists, sequences[start : start + group])
+        shared = _z(totals[start : start + group]) if taught else [0.0] * len(lists)
+        found += [[value] * len(one) for one, value in zip(lists, shared, strict=True)]
+    return found
+
+
+def on_tokens(advantages: Rewards, lengths: Sequence[Sequence[int]], tokens: int) -> torch.Tensor:
+    """Return (lists, `tokens`): each query's advantage on its tokens, 0 beyond; `lengths` are its tokens.
+
+    A separator or end of sequence belongs to the query before it. Weighted so that the mean over a list's tokens, which
+    the loss takes, is the mean over its queries of the mean over their tokens: long queries weigh no more.
+    """
+    matrix = torch.zeros(len(advantages), tokens)
+    for row, (ours, sizes) in enumerate(zip(advantages, lengths, strict=True)):
+        share = sum(sizes) / max(1, len(sizes))
+        values = [value * share / size for value, size in zip(ours, sizes, strict=True) for _ in range(size)]
+        matrix[row, : len(values)] = torch.tensor(values)
+    return matrix
+
+
+def idle_groups(queries: Rewards, sequences: Sequence[float], group: int) -> int:
+    """Return from how many groups nothing is learned: no variation at all, or a reward that is not a number."""
+    starts = range(0, len(queries), group)
+    return sum(not _teaches(queries[n : n + group], sequences[n : n + group]) for n in starts)
+
+
+def segments(ids: Sequence[int], separators: frozenset[int]) -> list[int]:
+    """Return how many tokens each query of a completion has, what ends it included."""
+    lengths: list[int] = []
+    size = 0
+    for token in ids:
+        size += 1
+        if token in separators:
+            lengths.append(size)
+            size = 0
+    return [*lengths, size] if size else lengths
+
+
+def _teaches(queries: Rewards, sequences: Sequence[float]) -> bool:
+    """Whether a group's rewards are all numbers, and not all the same."""
+    rewards = [reward for one in queries for reward in one]
+    return all(map(math.isfinite, [*rewards, *sequences])) and (len(set(rewards)) > 1 or len(set(sequences)) > 1)
+
+
+def _z(values: Sequence[float]) -> list[float]:
+    if len(values) < 2:  # noqa: PLR2004
+        return [0.0] * len(values)
+    array = np.asarray(values, dtype=np.float64)
+    spread = array.std(ddof=1)
+    if spread < _EPSILON:
+        return [0.0] * len(values)
+    scaled: list[float] = ((array - array.mean()) / (spread + _EPSILON)).tolist()
+    return scaled

@@ -1,0 +1,212 @@
+"""Stage 5, IL-GRPO: list-level policy optimisation with a CTR reward, on TRL's `GRPOTrainer`.
+
+What differs from the paper (arXiv 2603.19710, section 4; what it does not tell is marked *):
+- Advantages are per query, z(query reward in the group) + lambda z(list reward in the group), laid on the query's
+  tokens and averaged per query, then per list (`workers.training.advantages`), as in the paper.
+- *Weights of the rewards, lambda, group size and clip range are ours, in the recipe.
+- *Entropy-adaptive clipping: the clip range of a token is scaled by its entropy over the mean of the batch's written
+  tokens, within [1/2, 2]: sure tokens move little, unsure ones may. Switch: `adaptive_clip`.
+- *Dynamic entropy regularisation: TRL's controller (Skywork-OR1, arXiv 2505.22312), a bonus that grows while the
+  entropy is below `entropy_target`. Switch: `dynamic_entropy`.
+- No KL term (beta 0): the reward's likeness to labels keeps the model near its start.
+- The CTR reward is relative to the ranker's usual chance and capped, so that one sure hit does not outweigh a list.
+- Groups without variation, or with a reward that is not a number, have advantage 0; their share is logged
+  (`idle_groups`), they are not drawn again. So is the share of steps left out for a loss or a gradient that is not
+  finite (`steps_skipped`).
+- The weighting that makes queries equal is folded into advantages, so the entropy bonus stays a mean over tokens.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from service.ranking.catalogue import digest
+from workers.common.prompt import SEPARATOR
+from workers.training import runs
+from workers.training.advantages import idle_groups, list_advantages, on_tokens, query_advantages, segments
+from workers.training.loss_log import LossLog, plot_rewards
+from workers.training.occasions import Occasion, Rewarder
+from workers.training.recipe import GrpoRecipe, Recipe
+from workers.training.rewards import Written
+
+_CLIP_SCALE = (0.5, 2.0)
+_ATTENTION = "sdpa" if torch.cuda.is_available() else "eager"
+
+
+class ListPolicyTrainer(GRPOTrainer):
+    """TRL's trainer with an advantage for each query of a list. Call `set_up` before `train`."""
+
+    def set_up(
+        self, occasions: Sequence[Occasion], judge: Rewarder, recipe: GrpoRecipe, tokenizer: PreTrainedTokenizerFast
+    ) -> None:
+        """Say what is drawn for (a row's `place` is an index of `occasions`), what it is worth, and how to learn."""
+        self._occasions, self._judge, self._recipe, self._tokenizer = occasions, judge, recipe, tokenizer
+        self._clip = (recipe.epsilon_low, recipe.epsilon_high)
+        self._ends = frozenset([*tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id])
+
+    def score(self, place: Sequence[int], completion_ids: Sequence[list[int]]) -> list[float | None]:
+        """Judge completions, keep what `_generate_and_score_completions` needs, and return a number each, for logs."""
+        self._lengths = [segments(ids, self._ends) for ids in completion_ids]
+        scored = [
+            self._judge.rewards(self._occasions[n], self._written(ids, lengths))
+            for n, ids, lengths in zip(place, completion_ids, self._lengths, strict=True)
+        ]
+        self._rewards, self._sequences = [queries for queries, _ in scored], [whole for _, whole in scored]
+        right = sum(
+            len(set(self._written(ids, lengths).lines) & set(self._occasions[n].coming))
+            for n, ids, lengths in zip(place, completion_ids, self._lengths, strict=True)
+        )
+        self._log_metric("found", right / max(1, sum(map(len, self._lengths))))
+        means = [sum(queries) / max(1, len(queries)) for queries in self._rewards]
+        return [mean if math.isfinite(mean) else None for mean in means]
+
+    def _written(self, ids: list[int], lengths: Sequence[int]) -> Written:
+        start, lines = 0, []
+        for length in lengths:
+            text = str(self._tokenizer.decode(ids[start : start + length], skip_special_tokens=True))
+            lines.append(text.removesuffix(SEPARATOR))
+            start += length
+        return Written(lines, whole=bool(ids) and ids[-1] == self._tokenizer.eos_token_id)
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        output = super()._generate_and_score_completions(inputs)
+        group, weight = self._recipe.group, self._recipe.rewards.sequence
+        advantages = query_advantages if self._recipe.advantage == "query" else list_advantages
+        found = advantages(self._rewards, self._sequences, group, weight)
+        matrix = on_tokens(found, self._lengths, output["completion_ids"].shape[1])
+        output["advantages"] = matrix.to(output["completion_ids"].device)
+        idle = idle_groups(self._rewards, self._sequences, group)
+        self._metrics["train"]["idle_groups"].append(idle * group / len(self._rewards))
+        known = [one for one in self._sequences if math.isfinite(one)]
+        self._metrics["train"]["sequence_reward"].append(sum(known) / max(1, len(known)))
+        return output
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        *arguments: Any,
+        **named: Any,
+    ) -> Any:
+        logps, entropies, extra = super()._get_per_token_logps_and_entropies(
+            model, input_ids, attention_mask, logits_to_keep, *arguments, **named
+        )
+        if self._recipe.adaptive_clip and entropies is not None:
+            # TRL declares them as numbers, and computes with them by element.
+            scale: Any = clip_scale(entropies.detach(), attention_mask[:, -logits_to_keep:])
+            self.epsilon_low, self.epsilon_high = (epsilon * scale for epsilon in self._clip)
+        return logps, entropies, extra
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Skip a step whose loss or gradient is not finite, and count it: one such step would ruin the weights."""
+        loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+        skipped = not bool(torch.isfinite(loss) & torch.isfinite(norm))
+        self._metrics["train"]["steps_skipped"].append(float(skipped))
+        if skipped:
+            model.zero_grad()
+            return torch.zeros_like(loss)
+        return loss
+
+
+def clip_scale(entropies: torch.Tensor, written: torch.Tensor) -> torch.Tensor:
+    """Return what scales each token's clip range, (lists, tokens); `written` is 1 on tokens that are not padding."""
+    mean = (entropies * written).sum() / written.sum().clamp(min=1)
+    return (entropies / mean.clamp(min=1e-6)).clamp(*_CLIP_SCALE)
+
+
+def train(
+    occasions: Sequence[Occasion],
+    judge: Rewarder,
+    recipe: Recipe,
+    stage: GrpoRecipe,
+    start: Path,
+    out: Path,
+    sources: Sequence[str] = (),
+) -> dict[str, float]:
+    """Go on from the checkpoint `start` and write the model to `out`; return figures.
+
+    Work in progress in `<out>.work` is resumed; what was finished with the same recipe, moments, start and `sources`
+    (digests of what rewards come from) is not done again.
+    """
+    torch.manual_seed(recipe.seed)
+    told = hashlib.blake2b(digest_size=16)
+    for one in occasions:
+        told.update(repr((one.prompt, one.labels, one.coming)).encode())
+    weights = digest(start / "model.safetensors")
+    work = runs.work_directory(out, [stage.model_dump(), recipe.seed, told.hexdigest(), weights, *sources])
+    if (done := runs.finished(work, out)) is not None:
+        return done
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(start, padding_side="left")
+    model = Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32)
+    model.set_attn_implementation(_ATTENTION)
+    arguments = GRPOConfig(
+        output_dir=str(work),
+        max_steps=stage.steps,
+        per_device_train_batch_size=stage.prompts * stage.group,
+        num_generations=stage.group,
+        steps_per_generation=1,
+        num_iterations=stage.iterations,
+        learning_rate=stage.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=max(1, stage.steps // 20),
+        max_grad_norm=1.0,
+        beta=0.0,
+        loss_type="grpo",
+        epsilon=stage.epsilon_low,
+        epsilon_high=stage.epsilon_high,
+        use_adaptive_entropy=stage.dynamic_entropy,
+        entropy_target=stage.entropy_target,
+        entropy_coef_max=0.05,
+        entropy_coef_delta=0.001,
+        temperature=stage.temperature,
+        max_completion_length=stage.max_tokens,
+        bf16=True,
+        use_cpu=not torch.cuda.is_available(),
+        gradient_checkpointing=False,
+        logging_steps=max(1, min(10, stage.steps // 20)),
+        save_strategy="steps",
+        save_steps=max(1, stage.steps // stage.checkpoints),
+        save_total_limit=1,
+        seed=recipe.seed,
+        report_to="none",
+        remove_unused_columns=False,
+    )
+
+    def reward(place: list[int], completion_ids: list[list[int]], **_: Any) -> list[float | None]:
+        return trainer.score(place, completion_ids)
+
+    trainer = ListPolicyTrainer(
+        model=model,
+        reward_funcs=[reward],
+        args=arguments,
+        train_dataset=Dataset.from_dict(
+            {"prompt": [one.prompt for one in occasions], "place": list(range(len(occasions)))}
+        ),
+        processing_class=tokenizer,
+        callbacks=[LossLog(work / "loss.jsonl")],
+    )
+    trainer.set_up(occasions, judge, stage, tokenizer)
+    result = trainer.train(resume_from_checkpoint=runs.resumable(work))
+    figures = {
+        "lists": float(stage.steps * stage.prompts * stage.group),
+        "steps": float(stage.steps),
+        "parameters": float(sum(p.numel() for p in model.parameters())),
+        "seconds": round(float(result.metrics["train_runtime"]), 1),
+    }
+    torch.nn.Module.to(model, torch.bfloat16)
+    with runs.replacing(work, out, figures) as staging:
+        model.save_pretrained(staging)
+        PreTrainedTokenizerFast.from_pretrained(start).save_pretrained(staging)
+        plot_rewards(work / "loss.jsonl", staging / "loss.png")
+    return figures

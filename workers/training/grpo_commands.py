@@ -1,0 +1,97 @@
+"""`aigq train grpo`."""
+
+import warnings
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from service.contracts.errors import ArtefactError, ConfigError
+from service.ranking.catalogue import digest
+from service.ranking.inverted_index import InvertedIndex
+from workers.common.dataset import Dataset
+from workers.common.item_text import texts
+from workers.training import card, samples
+from workers.training.recipe import GrpoRecipe, Recipe
+from workers.training.sessions import read_events
+
+
+def add(app: typer.Typer) -> None:
+    """Add `grpo` to `aigq train`."""
+    app.command(
+        epilog="Example: aigq train grpo --data data/shop --start models/mini --ctr models/mini-ctr --out models/rl"
+    )(grpo)
+
+
+def grpo(
+    *,
+    data: Annotated[Path, typer.Option(help="dataset directory")],
+    start: Annotated[Path, typer.Option(help="checkpoint to go on from, of aigq train sft")],
+    ctr: Annotated[Path, typer.Option(help="CTR ranker that rewards, of aigq train ctr")],
+    out: Annotated[Path, typer.Option(help="checkpoint directory to write")],
+    recipe: Annotated[str, typer.Option(help="name of a file in configs/train")] = "mini",
+    seed: Annotated[int | None, typer.Option(help="of all randomness; default: the recipe's")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="default: the recipe's")] = None,
+    list_advantage: Annotated[bool, typer.Option("--list-advantage", help="one advantage a list (ablation)")] = False,
+    no_adaptive_clip: Annotated[bool, typer.Option("--no-adaptive-clip", help="one clip range (ablation)")] = False,
+    no_dynamic_entropy: Annotated[bool, typer.Option("--no-dynamic-entropy", help="no bonus (ablation)")] = False,
+    no_ctr_reward: Annotated[bool, typer.Option("--no-ctr-reward", help="(ablation)")] = False,
+    no_sequence_reward: Annotated[bool, typer.Option("--no-sequence-reward", help="(ablation)")] = False,
+) -> None:
+    """List-level policy optimisation (IL-GRPO). Run it again after a kill and it resumes."""
+    chosen = Recipe.load(recipe)
+    if chosen.grpo is None:
+        raise ConfigError(f"configs/train/{recipe}.toml: has no section [grpo]; add one, as in mini.toml")
+    stage = chosen.grpo
+    chosen = chosen.model_copy(update={"seed": chosen.seed if seed is None else seed})
+    off: dict[str, Any] = {"ctr": 0.0} if no_ctr_reward else {}
+    off |= {"sequence": 0.0} if no_sequence_reward else {}
+    switched = {
+        "steps": steps or stage.steps,
+        "advantage": "list" if list_advantage else stage.advantage,
+        "adaptive_clip": stage.adaptive_clip and not no_adaptive_clip,
+        "dynamic_entropy": stage.dynamic_entropy and not no_dynamic_entropy,
+        "rewards": stage.rewards.model_copy(update=off),
+    }
+    stage = stage.model_copy(update=switched)
+    typer.echo(orjson.dumps(_grpo(data, start, ctr, out, chosen, stage)))
+
+
+def _grpo(data: Path, start: Path, ctr: Path, out: Path, chosen: Recipe, stage: GrpoRecipe) -> dict[str, Any]:
+    from service.ranking.ctr import MODEL, QUERIES, CtrScorer  # noqa: PLC0415  (lightgbm is slow to import)
+
+    dataset = Dataset(data)
+    if not (start / "model.safetensors").exists():
+        raise ArtefactError(
+            f"{start}: is not a checkpoint (no model.safetensors); --start names a directory of models/"
+        )
+    scorer = CtrScorer.open(ctr)
+    if scorer.meta.part != "train":
+        raise ArtefactError(f"{ctr}: learned from the part {scorer.meta.part!r}, which judges; reward with part train")
+    with Progress(console=Console(stderr=True)) as progress:
+        learning = progress.add_task("what is searched next", total=None)
+        shop = samples.Shop.read(dataset, chosen.data, chosen.seed, lambda done: progress.advance(learning, done))
+        # Each step on fresh moments; with several iterations a step's lists are used again.
+        count = -(-stage.steps // stage.iterations) * stage.prompts
+        drawing = progress.add_task("moments", total=count)
+        from workers.training import occasions  # noqa: PLC0415
+
+        drawn = occasions.occasions(shop, chosen.data, count, chosen.seed, lambda n: progress.advance(drawing, n))
+    with TemporaryDirectory() as folder:
+        InvertedIndex.write(Path(folder) / "words.mdb", texts(shop.items, read_events(dataset)))
+        with closing(InvertedIndex.open(Path(folder) / "words.mdb")) as index:
+            rewarder = occasions.CtrRewarder(scorer, index.finds, stage.rewards)
+            with warnings.catch_warnings():
+                # Our vLLM is newer than TRL's list; lists are drawn by transformers, not by vLLM.
+                warnings.filterwarnings("ignore", message="TRL currently supports vLLM")
+                from workers.training import grpo as policy  # noqa: PLC0415  (seconds to import)
+            sources = [digest(ctr / name) for name in (MODEL, QUERIES)]
+            figures = policy.train(drawn, rewarder, chosen, stage, start, out, sources)
+    started_from = f"{start.name} (weights {digest(start / 'model.safetensors')})"
+    card.write(out, chosen.model_copy(update={"grpo": stage}), dataset.manifest, figures, started_from)
+    return {"model": str(out), **figures}

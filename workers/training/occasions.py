@@ -1,0 +1,87 @@
+"""What lists are drawn for in IL-GRPO: moments of training shoppers, and what a list for each is worth."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from service.contracts.codecs import BehaviourEntry
+from service.contracts.errors import ArtefactError
+from service.ranking.ctr import CtrScorer, sigmoid
+from service.ranking.features import ShopperContext
+from workers.common.prompt import MAX_EVENTS, render_u2q
+from workers.training.labels import label
+from workers.training.next_search import AHEAD
+from workers.training.recipe import DataRecipe, RewardWeights
+from workers.training.rewards import Written, droppable, query_rewards, sequence_reward
+from workers.training.samples import Shop
+from workers.training.sessions import moments
+
+_USUAL_CHANCES = 2.0
+"""A click chance counts up to so many times the usual one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """A moment: the prompt, the label list, what was searched next, and what the CTR ranker needs to know."""
+
+    prompt: str
+    labels: Sequence[str]
+    coming: Sequence[str]
+    context: ShopperContext
+
+
+def occasions(shop: Shop, recipe: DataRecipe, count: int, seed: int, progress: Callable[[int], None]) -> list[Occasion]:
+    """Return `count` moments of shoppers drawn by `seed`; `progress` hears of moments found.
+
+    Raises:
+        ArtefactError: there is not a single moment after which something known was searched.
+    """
+    rng = np.random.default_rng(seed)
+    found: list[Occasion] = []
+    while len(found) < count:
+        before = len(found)
+        for place in rng.permutation(len(shop.histories)).tolist():
+            history = shop.histories[place]
+            drawn = list(moments(history, 2, recipe.label_window_days, shop.period, rng))
+            for n in rng.permutation(len(drawn))[:1].tolist():
+                moment = drawn[n]
+                if queries := label(moment, history.profile, shop.ranker):
+                    told = [shop.told(act, rng) for act in moment.before[-2 * MAX_EVENTS :]]
+                    known = [BehaviourEntry(act.type, act.ts, act.query or act.item_id or "") for act in moment.before]
+                    context = ShopperContext(moment.now, known, history.profile, shop.ranker.candidates.items)
+                    coming = [act.query for act in moment.after if act.query is not None][:AHEAD]
+                    found.append(Occasion(render_u2q(told, history.profile, moment.now), queries, coming, context))
+                    progress(1)
+            if len(found) == count:
+                break
+        if len(found) == before:
+            raise ArtefactError("nothing known was searched after any moment before the cut-off; use longer logs")
+    return found
+
+
+class Rewarder(Protocol):
+    """Says what a list is worth."""
+
+    def rewards(self, occasion: Occasion, written: Written) -> tuple[list[float], float]:
+        """Return a reward for each line, and one for the list."""
+        ...
+
+
+@dataclass(frozen=True)
+class CtrRewarder:
+    """Gives rewards for lists: by the CTR ranker, by what was searched next, and by form."""
+
+    scorer: CtrScorer
+    finds: Callable[[str], bool]
+    weights: RewardWeights
+
+    def rewards(self, occasion: Occasion, written: Written) -> tuple[list[float], float]:
+        """See `Rewarder.rewards`."""
+        dropped = droppable(written, self.finds)
+        usual = float(sigmoid(np.array([self.scorer.meta.bias]))[0])
+        chances = self.scorer.score(occasion.context, list(written.lines)) / usual
+        clipped = np.minimum(chances, _USUAL_CHANCES).tolist()
+        queries = query_rewards(written, occasion.labels, occasion.coming, clipped, dropped, self.weights)
+        return queries, sequence_reward(written, occasion.labels, dropped)

@@ -1,0 +1,69 @@
+"""A training run on disk: work in progress that a kill does not lose, and a model that appears in one rename."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transformers.trainer import TRAINER_STATE_NAME
+
+_DONE = "done.json"
+"""In the work directory: the figures of a stage that is finished, so that a rerun goes on to the next."""
+_RUN = "run.json"
+
+
+def work_directory(out: Path, described: list[Any]) -> Path:
+    """Return where work in progress on `out` is kept; what another recipe or other data left there is thrown away."""
+    work = out.with_name(out.name + ".work")
+    content = json.dumps(described)
+    known = work / _RUN
+    if work.exists() and not (known.exists() and known.read_text(encoding="utf-8") == content):
+        shutil.rmtree(work)
+    work.mkdir(parents=True, exist_ok=True)
+    known.write_text(content, encoding="utf-8")
+    return work
+
+
+def finished(work: Path, out: Path) -> dict[str, float] | None:
+    """Return the figures of a run that is finished, whose model is still there; None otherwise."""
+    if not ((work / _DONE).exists() and (out / "model.safetensors").exists()):
+        return None
+    figures: dict[str, float] = json.loads((work / _DONE).read_text(encoding="utf-8"))
+    return figures
+
+
+def resumable(work: Path) -> bool:
+    """Whether there is a checkpoint to go on from; one that a kill cut short is removed."""
+    for half in filter(_is_half_written, work.glob("checkpoint-*")):
+        shutil.rmtree(half)
+    return any(work.glob("checkpoint-*"))
+
+
+def _is_half_written(checkpoint: Path) -> bool:
+    """Whether the save was interrupted: the trainer's state is what transformers writes last."""
+    try:
+        json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True
+    return False
+
+
+@contextmanager
+def replacing(work: Path, out: Path, figures: Mapping[str, float]) -> Iterator[Path]:
+    """Yield a directory to write the model to; it then takes the place of `out`, and `figures` are kept.
+
+    At no moment is a half-written model at `out`.
+    """
+    staging = out.with_name(f".{out.name}.staging")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    yield staging
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    staging.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+    (work / _DONE).write_text(json.dumps(dict(figures)), encoding="utf-8")
