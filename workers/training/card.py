@@ -14,7 +14,7 @@ pipeline_tag: text-generation
 ---
 # {name}
 
-Search hints for shoppers of the sample shop: list-level fine-tuning (IL-SFT), Qwen3 architecture,
+Search hints for shoppers of the sample shop: {method}, Qwen3 architecture,
 {parameters:.2f} M parameters, own byte-level BPE tokenizer of {vocabulary} entries. Two tasks, told apart by the
 first token of the prompt (`workers/common/prompt.py`): `<u2q>` (what a shopper did -> what they search next) and
 `<x2q>` (an item or category -> what it leads to). It answers with one query a line.
@@ -29,7 +29,7 @@ Only the part `train` of the shoppers was trained on, and not the last sixth of 
 A query searched by fewer than {minimum} shoppers never became a label.
 
 ## Recipe
-`aigq train sft --data DIR --recipe {recipe} --out models/{name}`, started from {started_from}.
+`aigq train {command} --data DIR --recipe {recipe} --out models/{name}`, started from {started_from}.
 
 ```json
 {recipe_json}
@@ -39,13 +39,22 @@ A query searched by fewer than {minimum} shoppers never became a label.
 {figures}
 """
 
+_METHODS = {"sft": "list-level fine-tuning (IL-SFT)", "grpo": "list-level policy optimisation (IL-GRPO)"}
+
 
 def write(
-    model: Path, recipe: Recipe, manifest: Mapping[str, Any], figures: Mapping[str, float], started_from: str
+    model: Path,
+    recipe: Recipe,
+    manifest: Mapping[str, Any],
+    figures: Mapping[str, float],
+    started_from: str,
+    command: str = "sft",
 ) -> None:
-    """Write `README.md` into the model directory."""
+    """Write `README.md` into the model directory; `command` of `aigq train` made it."""
     text = _TEXT.format(
         name=model.name,
+        command=command,
+        method=_METHODS[command],
         parameters=figures["parameters"] / 1e6,
         vocabulary=recipe.tokenizer.vocabulary,
         data="\n".join(f"- {key}: {value}" for key, value in manifest.items()),

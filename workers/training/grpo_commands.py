@@ -93,5 +93,5 @@ def _grpo(data: Path, start: Path, ctr: Path, out: Path, chosen: Recipe, stage: 
             sources = [digest(ctr / name) for name in (MODEL, QUERIES)]
             figures = policy.train(drawn, rewarder, chosen, stage, start, out, sources)
     started_from = f"{start.name} (weights {digest(start / 'model.safetensors')})"
-    card.write(out, chosen.model_copy(update={"grpo": stage}), dataset.manifest, figures, started_from)
+    card.write(out, chosen.model_copy(update={"grpo": stage}), dataset.manifest, figures, started_from, "grpo")
     return {"model": str(out), **figures}

@@ -70,21 +70,21 @@ class RewardWeights(_Section):
 class GrpoRecipe(_Section):
     """IL-GRPO. A step is one optimiser step on `prompts` x `group` lists."""
 
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=1, description="optimiser steps")
     prompts: int = Field(ge=1, description="shoppers a step")
     group: int = Field(ge=2, description="lists drawn for each")
     iterations: int = Field(default=2, ge=1, description="steps on the same lists; clipping acts from the second on")
-    learning_rate: float = Field(gt=0, lt=1)
-    temperature: float = Field(default=1.0, gt=0)
+    learning_rate: float = Field(gt=0, lt=1, description="at its peak; it falls as a cosine")
+    temperature: float = Field(default=1.0, gt=0, description="of the drawn lists")
     max_tokens: int = Field(default=80, ge=8, description="token cap of a drawn list")
     advantage: Literal["query", "list"] = Field(default="query", description="list: one a list, the ablation")
-    epsilon_low: float = Field(default=0.2, gt=0, lt=1)
-    epsilon_high: float = Field(default=0.28, gt=0, lt=1)
+    epsilon_low: float = Field(default=0.2, gt=0, lt=1, description="clip range of falling chances")
+    epsilon_high: float = Field(default=0.28, gt=0, lt=1, description="clip range of rising chances")
     adaptive_clip: bool = Field(default=True, description="wider clipping where the model is unsure")
     dynamic_entropy: bool = Field(default=True, description="an entropy bonus that grows while entropy is below target")
     entropy_target: float = Field(default=0.5, ge=0, description="nats a token")
     rewards: RewardWeights = RewardWeights()
-    checkpoints: int = Field(default=4, ge=1)
+    checkpoints: int = Field(default=4, ge=1, description="how many times to save")
 
 
 class Recipe(_Section):

@@ -1,0 +1,52 @@
+"""`aigq train grpo` refuses what cannot end well, in one line that names it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from service.contracts.errors import AigqError
+from service.ranking.ctr import CtrScorer
+from workers.common.dataset import EVENTS, ITEMS, MANIFEST, PROFILES, SCHEMA_VERSION
+from workers.training.commands import app
+
+
+class _Scorer:
+    class meta:  # noqa: N801  (an attribute of the real one)
+        part = "judge"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Return a dataset of which nothing is read."""
+    root = tmp_path / "data"
+    (root / EVENTS).mkdir(parents=True)
+    (root / MANIFEST).write_text(json.dumps({"schema": SCHEMA_VERSION}))
+    for name in (ITEMS, PROFILES, f"{EVENTS}/part-00000.parquet"):
+        (root / name).write_bytes(b"")
+    return root
+
+
+def _refusal(data: Path, start: Path, **options: str) -> str:
+    arguments = ["grpo", "--data", str(data), "--start", str(start), "--ctr", str(start), "--out", str(start / "out")]
+    for name, value in options.items():
+        arguments += [f"--{name}", value]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, AigqError)
+    return str(done.exception)
+
+
+def test_what_is_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown recipe, a start that is no checkpoint, a ranker that is none, and the ranker that judges."""
+    assert "there is no such recipe" in _refusal(data, tmp_path, recipe="nowhere")
+    assert f"{tmp_path}: is not a checkpoint" in _refusal(data, tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    assert "meta.json: missing; train it with: aigq train ctr" in _refusal(data, tmp_path)
+
+    def judge(_: Path) -> Any:
+        return _Scorer()
+
+    monkeypatch.setattr(CtrScorer, "open", judge)
+    assert "learned from the part 'judge', which judges" in _refusal(data, tmp_path)
