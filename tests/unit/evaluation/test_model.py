@@ -100,7 +100,7 @@ def test_the_learned_catalogue_knows_learners_only(catalogue: Catalogue, split: 
 
 
 def test_merged_is_what_a_request_would_answer(catalogue: Catalogue, split: Split) -> None:
-    """The shopper's list leads, the clicked item's follows at its weight, popular queries fill up."""
+    """What the item's list and co-click agree on leads, the shopper's list follows, popular queries fill up."""
     item = "camping stove-item"
     case = Case("c", {"segment": "segment 0"}, [Act("click", CUT - DAY, item)], ("x",))
     prompts = trigger_prompts(split, [case], catalogue, max_items=100)
@@ -114,7 +114,8 @@ def test_merged_is_what_a_request_would_answer(catalogue: Catalogue, split: Spli
     u2q = ModelLists("m", {"c": "p"}, {"p": Generation("diapers", 1, truncated=False)}, catalogue.finds)
     merged = Merged("aigq", u2q, x2q, catalogue, CUT)
     (answer,) = merged.suggest([case])
-    assert answer[:3] == ["diapers", "sleeping bag", "camping stove"]
+    assert answer[:2] == ["sleeping bag", "diapers"]
+    assert "camping stove" in answer[2:]
     own = Case("c", {"segment": "segment 0"}, [*case.history, Act("search", CUT - 60, "Tent")], ("x",))
     assert "tent" in merged.suggest([own])[0]
     assert "tent" not in merged.suggest([own], novel=True)[0]
