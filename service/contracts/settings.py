@@ -90,7 +90,8 @@ class ThinkSettings(_Section):
 class SinkSettings(_Section):
     """The sink that drains the event streams to Parquet logs."""
 
-    part_rows: int = Field(100_000, ge=1, le=10_000_000, description="lines that make a part")
+    out: Path = Field(Path("var/logs"), description="directory of the logs; one a namespace, and always the same")
+    part_rows: int = Field(100_000, ge=1, le=1_000_000, description="lines that make a part")
     flush_s: Seconds = Field(60.0, description="a line waits no longer than this for its part")
     poll_s: float = Field(0.5, gt=0, le=60, description="pause when nothing is new")
     dedup_window: int = Field(1_000_000, ge=0, description="latest lines among which an event_id is known again")

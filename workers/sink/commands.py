@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import signal
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import orjson
 import typer
 from prometheus_client import start_http_server
+from redis.asyncio import Redis
 
 from service.contracts.errors import ArtefactError, StoreUnavailable
 from service.contracts.keys import Keys
@@ -16,28 +18,35 @@ from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings, load_settings
 from workers.sink import metrics
 from workers.sink.drain import Sink
-from workers.sink.parts import PartStore
+from workers.sink.parts import PartStore, reason
+from workers.sink.streams import HeldElsewhere, Streams
 
 app = typer.Typer(help="Drain events and served lists to Parquet logs.")
 _log = logging.getLogger(__name__)
-_RETRY_S = 2.0
+_BACKOFF_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
+_LEASE_POLL_S: Final = 0.2
 
 
 @app.command(epilog="Example: aigq sink --out var/logs; later: aigq import var/logs/dt=*/*.parquet --items ...")
 def sink(
-    out: Annotated[Path, typer.Option(help="directory of the logs; parts appear in OUT/dt=YYYY-MM-DD")],
+    out: Annotated[
+        Path | None, typer.Option(help="directory of the logs (default: sink.out); parts appear in OUT/dt=YYYY-MM-DD")
+    ] = None,
     *,
     once: Annotated[bool, typer.Option("--once", help="drain what is there, then end (for cron)")] = False,
     config: Annotated[Path | None, typer.Option(help="settings file (TOML)")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="last line: lines written, by type")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="last line: lines written by type, and left out")] = False,
 ) -> None:
     """Write each log line once, whatever is killed; trim streams behind what is written. Ctrl-C writes what waits."""
-    written = asyncio.run(_run(load_settings(config), out, once=once))
+    settings = load_settings(config)
+    directory = out or settings.sink.out
+    done = asyncio.run(_run(settings, directory, once=once))
     if as_json:
-        typer.echo(orjson.dumps({"out": str(out), "rows": sum(written.values()), "types": written}))
+        summary = {"out": str(directory), "rows": done.written.total(), "types": done.written, **done.left_out}
+        typer.echo(orjson.dumps({"duplicates": 0, "refused": 0, "rejected": 0} | summary))
 
 
-async def _run(settings: Settings, out: Path, *, once: bool) -> dict[str, int]:
+async def _run(settings: Settings, out: Path, *, once: bool) -> Sink:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for received in (signal.SIGINT, signal.SIGTERM):
@@ -46,44 +55,109 @@ async def _run(settings: Settings, out: Path, *, once: bool) -> dict[str, int]:
         start_http_server(settings.sink.metrics_port, addr=settings.service.host)
     redis = make_redis(settings.redis, settings.redis.write_timeout_ms)
     keys = Keys(settings.redis.namespace, settings.redis.partitions)
-    draining = Sink(redis, keys, PartStore(out), settings.sink)
     try:
-        while not stop.is_set():
+        with PartStore(out) as parts:
+            streams = Streams(redis, keys, settings.sink.lease_s)
+            draining = Sink(streams, parts, keys.partitions, settings.sink)
             try:
-                await check_partitions(redis, keys)
-                await draining.open()
-                _log.info("sink: drains to %s", out)
-                await _drain(draining, settings, out, stop, once=once)
-                await draining.close()
-                break
-            except StoreUnavailable as error:
-                metrics.FAILURES.labels("redis").inc()
-                _log.warning("sink: %s; what waits is not confirmed, so it is read again", error)
-                await _pause(stop, _RETRY_S)
+                await _Loop(draining, redis, keys, settings, out).run(stop, once=once)
+                await _write_what_waits(draining, out)
+            finally:
+                await _let_go(streams)
     finally:
         await redis.aclose()
-    _log.info("sink: wrote %d lines", draining.written.total())
-    return dict(draining.written)
+    _log.info("sink: wrote %d lines in all", draining.written.total())
+    return draining
 
 
-async def _drain(draining: Sink, settings: Settings, out: Path, stop: asyncio.Event, *, once: bool) -> None:
-    while True:
-        try:
-            taken = await draining.step()
-            if stop.is_set() or (once and not taken):
-                return await draining.flush()
-            if not taken:
-                await _pause(stop, settings.sink.poll_s)
-        except OSError as error:
-            metrics.FAILURES.labels("disk").inc()
-            problem = f"{out}: cannot be written ({error.strerror}); nothing is lost, free space or rights and"
-            if stop.is_set() or once:
-                raise ArtefactError(f"{problem} start the sink again") from error
-            _log.warning("sink: %s it goes on", problem)
-            await _pause(stop, _RETRY_S)
+class _Loop:
+    """Steps, and what to do when one fails."""
+
+    def __init__(self, draining: Sink, redis: Redis, keys: Keys, settings: Settings, out: Path) -> None:
+        self._draining, self._redis, self._keys, self._settings, self._out = draining, redis, keys, settings, out
+        self._patience_ends = time.monotonic() + settings.sink.lease_s
+        self._opened = False
+        self._began = False
+        self._failures = 0
+
+    async def run(self, stop: asyncio.Event, *, once: bool) -> None:
+        """Drain until `stop` is set; with `once`, until all is read.
+
+        Raises:
+            StoreUnavailable, ArtefactError: only with `once`.
+            HeldElsewhere: another sink drains these streams, and not one that was killed just now.
+        """
+        while not stop.is_set():
+            try:
+                pause = await self._step()
+                self._failures = 0
+                if once and pause:
+                    return
+            except HeldElsewhere as error:
+                if self._began or time.monotonic() >= self._patience_ends:
+                    raise
+                pause = _LEASE_POLL_S
+                _log.debug("sink: %s", error)
+            except StoreUnavailable as error:
+                metrics.FAILURES.labels("redis").inc()
+                if once:
+                    raise
+                self._opened = False
+                pause = self._back_off()
+                _log.warning("sink: %s; trying again in %.1f s, nothing is lost", error, pause)
+            except OSError as error:
+                metrics.FAILURES.labels("disk").inc()
+                if once:
+                    raise _unwritable(self._out, error) from error
+                pause = self._back_off()
+                _log.warning("sink: %s; trying again in %.1f s", _unwritable(self._out, error), pause)
+            if pause:
+                await _wait(stop, pause)
+
+    async def _step(self) -> float:
+        """Return how long to wait for the next one (s)."""
+        if not self._opened:
+            await check_partitions(self._redis, self._keys)
+            await self._draining.open()
+            self._opened = True
+            if not self._began:
+                _log.info("sink: drains to %s", self._out)
+            self._began = True
+        return 0.0 if await self._draining.step() else self._settings.sink.poll_s
+
+    def _back_off(self) -> float:
+        self._failures += 1
+        return _BACKOFF_S[min(self._failures, len(_BACKOFF_S)) - 1]
 
 
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
+async def _write_what_waits(draining: Sink, out: Path) -> None:
+    """Write the last part.
+
+    Raises:
+        ArtefactError: the directory cannot be written.
+    """
+    try:
+        await draining.flush()
+    except StoreUnavailable as error:
+        _log.warning("sink: %s; what is not confirmed is read again by the next sink", error)
+    except OSError as error:
+        metrics.FAILURES.labels("disk").inc()
+        raise _unwritable(out, error) from error
+
+
+async def _let_go(streams: Streams) -> None:
+    """Let the next sink in, also after a failure."""
+    try:
+        await streams.let_go()
+    except StoreUnavailable as error:
+        _log.warning("sink: %s; the lease ends by itself", error)
+
+
+def _unwritable(out: Path, error: OSError) -> ArtefactError:
+    return ArtefactError(f"{out}: cannot be written ({reason(error)}); free space or rights, nothing is lost meanwhile")
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
             await stop.wait()

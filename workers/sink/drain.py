@@ -2,230 +2,176 @@
 
 1. Entries are read as the consumer `sink` of the group `sink`, so Redis knows what was delivered and not confirmed.
 2. A part is written with the offsets that it commits (`workers.sink.parts`), in one rename.
-3. Only then are its entries confirmed (XACK), and the stream is trimmed behind them.
+3. Only then are its entries confirmed (XACK), and the streams trimmed behind them (`workers.sink.streams`).
 
 Killed before 2, the entries are delivered again and written. Killed between 2 and 3, they are delivered again and
-known by the offsets, so they are only confirmed. A line that a front end sends twice is known by its `event_id`, among
-the last `sink.dedup_window` lines. One sink drains at a time, by a lease: two writers could not agree on offsets.
+known by the offsets, so they are only confirmed. Offsets say this much only if a stream is read without gaps; so after
+each failure what was delivered and did not arrive is read before anything new.
+
+A line that a front end sends twice is known by user and `event_id` among the last `sink.dedup_window` lines.
+
+One sink drains at a time, as one consumer with a constant name: offsets need one order. A lease in Redis keeps a
+second sink away, whatever directory it has; the directory's lock keeps a sink that only slept from writing beside its
+successor.
 https://redis.io/docs/latest/develop/data-types/streams/
 """
 
+import hashlib
+import logging
 import time
-import uuid
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-import orjson
-from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
-
-from service.contracts.errors import ConfigError, StoreUnavailable
-from service.contracts.keys import Keys
 from service.contracts.settings import SinkSettings
 from workers.sink import metrics
-from workers.sink.parts import Offsets, PartStore, problem
+from workers.sink.lines import Line, UnreadableEntry, identity, parse
+from workers.sink.parts import Offsets, PartStore
+from workers.sink.streams import Streams, is_after, milliseconds
 
-GROUP: Final = "sink"
-CONSUMER: Final = "sink"
-_RENEW: Final = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
-"""
-Entry = tuple[bytes, dict[bytes, bytes]]
+_ENTRIES_PER_READ: Final = 20_000
+_log = logging.getLogger(__name__)
 
 
 class Sink:
     """Drains all partitions."""
 
-    def __init__(self, redis: Redis, keys: Keys, parts: PartStore, settings: SinkSettings) -> None:
-        """Write to `parts`; call `open` first."""
-        self._redis, self._keys, self._parts, self._settings = redis, keys, parts, settings
-        self._token = uuid.uuid4().hex
-        self._rows: list[dict[str, Any]] = []
-        self._since = 0.0
+    def __init__(self, streams: Streams, parts: PartStore, partitions: int, settings: SinkSettings) -> None:
+        """Write to `parts`; call `open` first, and again after every `StoreUnavailable`."""
+        self._streams, self._parts, self._settings = streams, parts, settings
+        self._count = max(1, min(settings.part_rows, _ENTRIES_PER_READ) // partitions)
+        self._lines: list[Line] = []
+        self._rejects: list[dict[str, Any]] = []
         self._offsets: Offsets = {}
-        self._read: dict[int, list[bytes]] = {}
-        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._waiting: dict[str, list[str]] = {}
+        self._settled: dict[str, list[str]] = {}
+        self._since = 0.0
+        self._oldest_ms = 0
+        self._known: OrderedDict[int, None] = OrderedDict()
+        self._remember(_digest(pair) for pair in parts.latest(settings.dedup_window))
         self.written: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
 
     async def open(self) -> None:
-        """Take the lease, make the groups, and read again what was delivered but not confirmed.
+        """Take the lease and make the groups. What waits for its part stays.
 
         Raises:
-            ConfigError: another sink drains this namespace.
+            HeldElsewhere: another sink drains these streams.
             StoreUnavailable: Redis did not answer.
         """
-        await self.hold()
-        self._rows, self._offsets, self._read = [], {}, {}  # what was read and not written comes again
-        self._remember(self._parts.latest_event_ids(self._settings.dedup_window))
-        try:
-            for partition in range(self._keys.partitions):
-                await self._make_group(partition)
-            while await self._take("0"):
-                await self.flush()
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"Redis does not answer: {error}") from error
+        await self._streams.hold()
+        begun, cut = await self._streams.open()
+        self._parts.forget(begun)
+        for stream in begun:
+            self._offsets.pop(stream, None)
+        if cut:
+            metrics.OVERRUN.inc(cut)
+            _log.error("sink: %d lines were cut off by redis.stream_maxlen before a sink read them", cut)
 
-    async def hold(self) -> None:
-        """Take or renew the lease.
+    async def step(self) -> bool:
+        """Write a part if it is time to, then read; return whether there may be more to read right now.
 
         Raises:
-            ConfigError: another sink holds it.
+            HeldElsewhere: another sink took over; what waits comes to it.
             StoreUnavailable: Redis did not answer.
+            OSError: a part could not be written; its lines wait, and nothing was confirmed.
         """
-        life = round(self._settings.lease_s * 1000)
-        try:
-            held = await self._redis.eval(_RENEW, 1, self._keys.sink_lease(), self._token, life)
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"Redis does not answer: {error}") from error
-        if not held:
-            raise ConfigError(
-                "another sink drains these streams: stop it first, or wait "
-                f"{self._settings.lease_s:.0f} s if it was killed"
-            )
-
-    async def close(self) -> None:
-        """Give the lease back."""
-        if await self._redis.get(self._keys.sink_lease()) == self._token.encode():
-            await self._redis.delete(self._keys.sink_lease())
-
-    async def step(self) -> int:
-        """Read what is new, write a part if it is time to; return how many entries were read.
-
-        Raises:
-            StoreUnavailable: Redis did not answer.
-            ConfigError: another sink took over.
-            OSError: a part could not be written; the lines wait, and nothing was confirmed.
-        """
-        await self.hold()
-        if self.due():
+        await self._streams.hold()
+        if self._settled or self._due():
             await self.flush()
-        try:
-            return await self._take(">")
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"Redis does not answer: {error}") from error
-
-    def due(self) -> bool:
-        """Whether lines wait that are many or old enough for a part."""
-        waiting = len(self._rows) >= self._settings.part_rows
-        return waiting or bool(self._read and time.monotonic() - self._since >= self._settings.flush_s)
+        entries, more = await self._streams.read(self._count)
+        for stream, batch in entries.items():
+            for entry_id, fields in batch:
+                self._take(stream, entry_id, fields)
+        metrics.LAG_ENTRIES.set(await self._streams.lag())
+        metrics.LAG_SECONDS.set(max(0.0, time.time() - self._oldest_ms / 1000) if self._waiting else 0)
+        return more
 
     async def flush(self) -> None:
-        """Write what waits as a part, then confirm it and trim the streams.
+        """Write what waits as a part, then confirm it.
 
         Raises:
-            OSError: see `PartStore.write`.
-            StoreUnavailable: Redis did not answer; the part is written, and known when its entries come again.
+            OSError: see `PartStore.write`; everything still waits.
+            StoreUnavailable: Redis did not answer; what is written stays so, and is confirmed next time.
         """
-        if not self._read:
+        if self._waiting:
+            await self._leave_out_refused()
+            if self._rejects:
+                self._parts.reject(self._rejects)
+                self._rejects = []
+            if self._lines:
+                self._write()
+            for stream, ids in self._waiting.items():
+                self._settled.setdefault(stream, []).extend(ids)
+            self._offsets, self._waiting = {}, {}
+        if self._settled:
+            await self._streams.confirm(self._settled)
+            self._settled = {}
+
+    def _due(self) -> bool:
+        full = len(self._lines) >= self._settings.part_rows
+        return full or bool(self._waiting and time.monotonic() - self._since >= self._settings.flush_s)
+
+    def _take(self, stream: str, entry_id: str, fields: Mapping[bytes, bytes]) -> None:
+        """Take an entry's line into the next part, unless it is written already."""
+        if not self._waiting:
+            self._since = time.monotonic()
+            self._oldest_ms = milliseconds(entry_id)
+        self._oldest_ms = min(self._oldest_ms, milliseconds(entry_id))
+        self._waiting.setdefault(stream, []).append(entry_id)
+        committed = self._parts.offsets.get(stream)
+        if committed is not None and not is_after(entry_id, committed):
             return
-        if self._rows:
-            with metrics.WRITE_SECONDS.time():
-                size = self._parts.write(self._rows, self._offsets)
-            metrics.PARTS.inc()
-            metrics.BYTES.inc(size)
-            types = Counter(str(row["type"]) for row in self._rows)
-            for kind, count in types.items():
-                metrics.ROWS.labels(kind).inc(count)
-            self.written.update(types)
-        read, self._rows, self._offsets, self._read = self._read, [], {}, {}
-        metrics.LAG_SECONDS.set(0)
+        self._offsets[stream] = entry_id
         try:
-            for partition, ids in read.items():
-                stream = self._keys.events(partition)
-                pipe = self._redis.pipeline(transaction=False)
-                pipe.xack(stream, GROUP, *ids)
-                pipe.xinfo_groups(stream)
-                _, groups = await pipe.execute()
-                needed = [await self._needed(stream, group) for group in groups]
-                await self._redis.xtrim(stream, minid=min(needed, key=_order), approximate=False)
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"Redis does not answer: {error}") from error
-
-    async def _needed(self, stream: str, group: dict[str, Any]) -> str:
-        """Return the first id that a group still needs: other groups may lag, and ours may have more to read again."""
-        if group["pending"]:
-            return _text((await self._redis.xpending(stream, _text(group["name"])))["min"])
-        return _text(group["last-delivered-id"])
-
-    async def _make_group(self, partition: int) -> None:
-        try:
-            await self._redis.xgroup_create(self._keys.events(partition), GROUP, id="0", mkstream=True)
-        except ResponseError as error:
-            if "BUSYGROUP" not in str(error):
-                raise
-
-    async def _take(self, after: str) -> int:
-        """Read entries of all partitions: new ones (">"), or delivered ones that were not confirmed ("0")."""
-        count = max(1, self._settings.part_rows // self._keys.partitions)  # all together no more than a part
-        pipe = self._redis.pipeline(transaction=False)
-        for partition in range(self._keys.partitions):
-            pipe.xreadgroup(GROUP, CONSUMER, {self._keys.events(partition): after}, count=count)
-            pipe.xlen(self._keys.events(partition))
-        answers = await pipe.execute()
-        taken = 0
-        rejected: list[dict[str, Any]] = []
-        for partition, answer in enumerate(answers[::2]):
-            for entry_id, fields in _entries(answer):
-                taken += 1
-                if not self._read:
-                    self._since = time.monotonic()
-                self._read.setdefault(partition, []).append(entry_id)
-                if reason := self._keep(partition, entry_id, fields or {}):
-                    metrics.REJECTS.labels(reason).inc()
-                    content = {str(key): repr(value) for key, value in (fields or {}).items()}
-                    rejected.append({"partition": partition, "id": entry_id.decode(), "reason": reason, **content})
-        if rejected:
-            self._parts.reject(rejected)
-        metrics.LAG_ENTRIES.set(sum(answers[1::2]))
-        metrics.LAG_SECONDS.set(time.monotonic() - self._since if self._read else 0)
-        return taken
-
-    def _keep(self, partition: int, entry_id: bytes, fields: dict[bytes, bytes]) -> str | None:
-        """Take an entry's line into the next part, unless it is written already; return why it cannot be read."""
-        last = self._parts.offsets.get(partition)
-        if last is not None and _order(entry_id.decode()) <= _order(last):
-            return None
-        self._offsets[partition] = entry_id.decode()
-        try:
-            row = orjson.loads(fields[b"e"])
-        except KeyError:
-            return "no_content"
-        except orjson.JSONDecodeError:
-            return "not_json"
-        if (reason := problem(row)) is not None:
-            return reason
-        if row.get("event_id") is not None:
-            key = (row["user_id"], row["event_id"])
-            if key in self._known:
+            line = parse(fields)
+        except UnreadableEntry as error:
+            metrics.REJECTS.labels(error.reason).inc()
+            self.left_out["rejected"] += 1
+            content = {_readable(name): _readable(value) for name, value in fields.items()}
+            self._rejects.append({"stream": stream, "id": entry_id, "reason": error.reason, "content": content})
+            return
+        if (pair := identity(line)) is not None:
+            digest = _digest(pair)
+            if digest in self._known:
                 metrics.DUPLICATES.inc()
-                return None
-            self._remember([key])
-        self._rows.append(row)
-        return None
+                self.left_out["duplicates"] += 1
+                return
+            self._remember([digest])
+        self._lines.append(line)
 
-    def _remember(self, keys: Iterable[tuple[str, str]]) -> None:
-        for key in keys:
-            self._known[key] = None
-        while len(self._known) > self._settings.dedup_window:
-            self._known.popitem(last=False)
+    async def _leave_out_refused(self) -> None:
+        """Drop lines of shoppers who refused consent while their lines waited in the stream."""
+        refused = await self._streams.refusing(line["user_id"] for line in self._lines)
+        if refused:
+            kept = [line for line in self._lines if line["user_id"] not in refused]
+            metrics.REFUSED.inc(len(self._lines) - len(kept))
+            self.left_out["refused"] += len(self._lines) - len(kept)
+            self._lines = kept
+
+    def _write(self) -> None:
+        with metrics.WRITE_SECONDS.time():
+            size = self._parts.write(self._lines, self._offsets)
+        types = Counter(str(line["type"]) for line in self._lines)
+        self._lines = []
+        metrics.PARTS.inc()
+        metrics.BYTES.inc(size)
+        for kind, count in types.items():
+            metrics.ROWS.labels(kind).inc(count)
+        self.written.update(types)
+        _log.info("sink: wrote %d lines, %d bytes", types.total(), size)
+
+    def _remember(self, digests: Iterable[int]) -> None:
+        for digest in digests:
+            self._known[digest] = None
+            if len(self._known) > self._settings.dedup_window:
+                self._known.popitem(last=False)
 
 
-def _entries(answer: Any) -> list[Entry]:
-    """Return the entries of one stream; RESP3 answers a map of stream to batches, RESP2 a list of pairs."""
-    streams = answer.values() if isinstance(answer, dict) else [entries for _, entries in answer or ()]
-    found: list[Entry] = []
-    for entries in streams:
-        for one in entries:
-            found += one if isinstance(one, list) else [one]
-    return found
+def _digest(pair: tuple[str, str]) -> int:
+    """Return 64 bits in place of two ids: a million of them are held."""
+    return int.from_bytes(hashlib.blake2b("\0".join(pair).encode(), digest_size=8).digest(), "big")
 
 
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def _order(entry_id: str) -> tuple[int, int]:
-    milliseconds, _, sequence = entry_id.partition("-")
-    return int(milliseconds), int(sequence or 0)
+def _readable(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
