@@ -20,6 +20,8 @@ from service.contracts.redis import make_redis
 from service.contracts.settings import Settings
 from service.store import ShopperStore
 from tests.integration.support import clean_environment
+from workers.sink.drain import Sink
+from workers.sink.parts import PartStore
 
 ROOT = Path(__file__).parents[2]
 Make = Callable[..., Settings]
@@ -125,6 +127,22 @@ def test_delivered_but_not_confirmed_comes_again(make_settings: Make, redis: "Re
         redis.xreadgroup("sink", "sink", {keys.events(partition): ">"}, count=10_000)
     assert _once(settings, tmp_path, part_rows=40)["rows"] == 600
     assert sorted(_written(tmp_path)) == sorted(f"e{n}" for n in range(600))
+
+
+async def test_what_was_read_is_written_though_redis_went_away(make_settings: Make, tmp_path: Path) -> None:
+    """Opened again, lines that waited for their part come again: they are no duplicates of themselves."""
+    settings = make_settings()
+    await asyncio.to_thread(_post, settings, _events(10))
+    redis = make_redis(settings.redis, 5000)
+    keys = Keys(settings.redis.namespace, settings.redis.partitions)
+    sink = Sink(redis, keys, PartStore(tmp_path), settings.sink)
+    await sink.open()
+    assert await sink.step() == 10
+    await sink.open()  # what `aigq sink` does when Redis answers again
+    await sink.flush()
+    await sink.close()
+    await redis.aclose()
+    assert sorted(_written(tmp_path)) == sorted(f"e{n}" for n in range(10))
 
 
 def test_another_group_keeps_what_it_needs(make_settings: Make, redis: "Redis[bytes]", tmp_path: Path) -> None:

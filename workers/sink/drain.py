@@ -57,7 +57,9 @@ class Sink:
             StoreUnavailable: Redis did not answer.
         """
         await self.hold()
-        self._rows, self._offsets, self._read = [], {}, {}  # what was read and not written comes again
+        # What was read and not written comes again, and must not pass for a duplicate of itself.
+        self._rows, self._offsets, self._read = [], {}, {}
+        self._known.clear()
         self._remember(self._parts.latest_event_ids(self._settings.dedup_window))
         try:
             for partition in range(self._keys.partitions):

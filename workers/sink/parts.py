@@ -23,6 +23,8 @@ _OFFSETS: Final = b"aigq.offsets"
 _STAGING: Final = ".part"
 _FIELDS: Final = tuple(EVENT_SCHEMA.names)
 _TYPES: Final = {field.name: field.type for field in EVENT_SCHEMA}
+_EXACT: Final = 1 << 53
+"""Larger whole numbers are not exact as a float, and Arrow refuses them."""
 Offsets = dict[int, str]
 """Partition -> id of its last entry that is in a finished part."""
 
@@ -114,7 +116,7 @@ def _fits(value: Any, kind: pa.DataType) -> bool:
     if pa.types.is_integer(kind):
         limit: int = 1 << (kind.bit_width - 1)
         return isinstance(value, int) and -limit <= value < limit
-    return isinstance(value, int | float)
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= _EXACT)
 
 
 def _read_offsets(path: Path) -> Offsets:

@@ -92,6 +92,8 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
         ({**ROW, "ts": "yesterday"}, "field_type"),
         ({**ROW, "position": 1 << 40}, "field_type"),
         ({**ROW, "queries": "tent"}, "field_type"),
+        ({**ROW, "ts": 1 << 60}, "field_type"),
+        ({**ROW, "scores": [1 << 60]}, "field_type"),
         ({**ROW, "query": {"a": 1}}, "field_type"),
     ],
 )
