@@ -14,6 +14,7 @@ from service.contracts.errors import ArtefactError, StoreUnavailable
 from service.contracts.keys import Keys
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings, load_settings
+from workers.common.pause import pause
 from workers.sink import metrics
 from workers.sink.drain import Sink
 from workers.sink.parts import PartStore
@@ -59,7 +60,7 @@ async def _run(settings: Settings, out: Path, *, once: bool) -> dict[str, int]:
             except StoreUnavailable as error:
                 metrics.FAILURES.labels("redis").inc()
                 _log.warning("sink: %s; what waits is not confirmed, so it is read again", error)
-                await _pause(stop, _RETRY_S)
+                await pause(stop, _RETRY_S)
     finally:
         await redis.aclose()
     _log.info("sink: wrote %d lines", draining.written.total())
@@ -73,19 +74,11 @@ async def _drain(draining: Sink, settings: Settings, out: Path, stop: asyncio.Ev
             if stop.is_set() or (once and not taken):
                 return await draining.flush()
             if not taken:
-                await _pause(stop, settings.sink.poll_s)
+                await pause(stop, settings.sink.poll_s)
         except OSError as error:
             metrics.FAILURES.labels("disk").inc()
             problem = f"{out}: cannot be written ({error.strerror}); nothing is lost, free space or rights and"
             if stop.is_set() or once:
                 raise ArtefactError(f"{problem} start the sink again") from error
             _log.warning("sink: %s it goes on", problem)
-            await _pause(stop, _RETRY_S)
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
+            await pause(stop, _RETRY_S)
