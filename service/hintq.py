@@ -13,7 +13,14 @@ from service.contracts.errors import StoreUnavailable
 from service.contracts.keys import shopper_sid
 from service.deadline import Deadline
 from service.metrics import DEGRADED, HINTS, STORE_ERRORS, U2Q_AGE
-from service.ranking.candidates import POPULAR_LIMIT, RECENT_EVENTS, live_triggers
+from service.ranking.candidates import (
+    CO_CLICK_TRIGGERS,
+    MAX_TRIGGERS,
+    POPULAR_LIMIT,
+    RECENT_EVENTS,
+    LiveTrigger,
+    live_triggers,
+)
 from service.ranking.merge import Candidate, merge, recent_searches
 from service.recall import co_click, popular, u2q
 from service.recall.u2q import Shopper
@@ -57,9 +64,10 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     profile = {**shopper.profile, **query.profile}
 
     candidates = u2q.recall(shopper.u2q)
-    candidates += await _recall_x2q(state, behaviour, shopper, deadline, degraded)
+    triggers = live_triggers(behaviour, state.catalogue, CO_CLICK_TRIGGERS)
+    candidates += await _recall_x2q(state, triggers[:MAX_TRIGGERS], shopper, deadline, degraded)
     recalled_at = time.perf_counter()
-    candidates += co_click.recall(state.catalogue, behaviour)
+    candidates += co_click.recall(state.catalogue, triggers)
     candidates += popular.recall(state.catalogue, profile, POPULAR_LIMIT)
     exclude = [*query.exclude, *recent_searches([(entry.type, entry.ref) for entry in behaviour])]
     hints = merge(candidates, query.k, exclude)
@@ -107,10 +115,9 @@ async def _read_shopper(state: State, query: HintsQuery, deadline: Deadline, deg
 
 
 async def _recall_x2q(
-    state: State, behaviour: Sequence[BehaviourEntry], shopper: Shopper, deadline: Deadline, degraded: list[str]
+    state: State, triggers: Sequence[LiveTrigger], shopper: Shopper, deadline: Deadline, degraded: list[str]
 ) -> list[Candidate]:
     version = state.x2q_version  # captured once: a flip never mixes versions within a request
-    triggers = live_triggers(behaviour, state.catalogue)
     if not triggers:
         return []
     if version is None:

@@ -18,6 +18,7 @@ import orjson
 
 from service.contracts.codecs import ScoredQuery
 from service.contracts.errors import ArtefactError
+from service.ranking import lmdb_file
 from service.ranking.inverted_index import InvertedIndex
 from service.ranking.trigger_table import TriggerTable
 
@@ -85,7 +86,7 @@ class Catalogue:
         if not popular.get(EVERYONE):
             raise ArtefactError(f"{folder / POPULAR}: has no queries for everyone; {_FIX}")
         sample = _json(folder / SAMPLE) if SAMPLE in manifest["files"] else {}
-        items = lmdb.open(str(folder / ITEMS), subdir=False, readonly=True, lock=False, readahead=False)
+        items = lmdb_file.read_only(folder / ITEMS)
         words, co_click = InvertedIndex.open(folder / WORDS), TriggerTable.open(folder / CO_CLICK)
         return cls(version, popular, sample, items, words, co_click)
 

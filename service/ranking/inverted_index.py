@@ -15,10 +15,9 @@ from typing import Final, Self
 import lmdb
 
 from service.contracts.text import near_key, terms
+from service.ranking import lmdb_file
 
 STOP_WORDS: Final = frozenset({"a", "an", "and", "for", "from", "in", "of", "on", "or", "the", "to", "with"})
-_MAX_KEY: Final = 511
-"""Bytes that LMDB takes as a key; nobody looks for a longer word."""
 _TYPE: Final = "I"
 """uint32, as `array` and `memoryview` name it."""
 
@@ -39,7 +38,7 @@ class InvertedIndex:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open the file that `write` made."""
-        return cls(lmdb.open(str(path), subdir=False, readonly=True, lock=False, readahead=False))
+        return cls(lmdb_file.read_only(path))
 
     @staticmethod
     def write(path: Path, texts: Iterable[str]) -> None:
@@ -48,19 +47,14 @@ class InvertedIndex:
         for place, text in enumerate(texts):
             for word in content_words(text):
                 places[word].append(place)
-        size = (1 << 24) + 4 * sum(len(found) * array(_TYPE).itemsize + _MAX_KEY for found in places.values())
-        environment = lmdb.open(str(path), subdir=False, map_size=size, lock=False)
-        with environment.begin(write=True) as transaction:
-            for word, found in sorted(places.items()):
-                if len(key := word.encode()) <= _MAX_KEY:
-                    transaction.put(key, array(_TYPE, found).tobytes())
-        environment.sync(force=True)
-        environment.close()
+        lmdb_file.write(
+            path, [(word.encode(), array(_TYPE, found).tobytes()) for word, found in sorted(places.items())]
+        )
 
     def finds(self, query: str) -> bool:
         """Whether an item has all content words of `query`; never for a query without any."""
         words = [word.encode() for word in content_words(query)]
-        if not words or any(len(word) > _MAX_KEY for word in words):
+        if not words or any(len(word) > lmdb_file.MAX_KEY for word in words):
             return False
         with self._environment.begin(buffers=True) as transaction:
             found = [memoryview(transaction.get(word, b"")).cast("B").cast(_TYPE) for word in words]

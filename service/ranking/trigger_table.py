@@ -2,16 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 import lmdb
 import orjson
 
 from service.contracts.codecs import ScoredQuery
 from service.contracts.keys import Trigger
-
-_MAX_KEY: Final = 511
-"""Bytes that LMDB takes as a key. No list for a longer trigger."""
+from service.ranking import lmdb_file
 
 
 class TriggerTable:
@@ -24,20 +22,12 @@ class TriggerTable:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open the file that `write` made."""
-        return cls(lmdb.open(str(path), subdir=False, readonly=True, lock=False, readahead=False))
+        return cls(lmdb_file.read_only(path))
 
     @staticmethod
     def write(path: Path, rows: Iterable[tuple[Trigger, Sequence[tuple[str, float]]]]) -> None:
         """Write (trigger, its queries with scores, best first) to the file `path`."""
-        pairs = [(trigger.encode(), orjson.dumps(queries)) for trigger, queries in rows]
-        size = (1 << 24) + 4 * sum(len(key) + len(value) + 64 for key, value in pairs)
-        environment = lmdb.open(str(path), subdir=False, map_size=size, lock=False)
-        with environment.begin(write=True) as transaction:
-            for key, value in pairs:
-                if 0 < len(key) <= _MAX_KEY:
-                    transaction.put(key, value)
-        environment.sync(force=True)
-        environment.close()
+        lmdb_file.write(path, [(trigger.encode(), orjson.dumps(queries)) for trigger, queries in rows])
 
     def lists(self, triggers: Sequence[Trigger]) -> dict[Trigger, list[ScoredQuery]]:
         """Return the lists of the triggers that have one."""
@@ -45,7 +35,7 @@ class TriggerTable:
         with self._environment.begin(buffers=True) as transaction:
             for trigger in triggers:
                 key = trigger.encode("utf-8", "replace")
-                raw = transaction.get(key) if 0 < len(key) <= _MAX_KEY else None
+                raw = transaction.get(key) if 0 < len(key) <= lmdb_file.MAX_KEY else None
                 if raw is not None:
                     found[trigger] = [ScoredQuery(query, score) for query, score in orjson.loads(raw)]
         return found

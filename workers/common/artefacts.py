@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import lmdb
 import orjson
 import polars as pl
 
 from service.contracts.errors import ArtefactError
 from service.contracts.text import normalise
+from service.ranking import lmdb_file
 from service.ranking.catalogue import (
     CO_CLICK,
     CURRENT,
@@ -147,15 +147,12 @@ def _ranked(searches: pl.DataFrame) -> list[tuple[str, float]]:
 
 
 def _write_items(path: Path, items: pl.DataFrame, words: Mapping[str, str]) -> None:
-    size = max(1 << 26, 4 * int(items.estimated_size()))
-    environment = lmdb.open(str(path), subdir=False, map_size=size, lock=False)
-    with environment.begin(write=True) as transaction:
-        for item_id, title, category, price in items.select("item_id", "title", "category", "price").iter_rows():
-            if not 0 < len(item_id.encode()) <= environment.max_key_size():
-                raise ArtefactError(f"item id {item_id[:40]!r} has no or over {environment.max_key_size()} bytes")
-            transaction.put(item_id.encode(), encode_item(Item(item_id, title, category or "", price, words[item_id])))
-    environment.sync(force=True)
-    environment.close()
+    pairs: list[tuple[bytes, bytes]] = []
+    for item_id, title, category, price in items.select("item_id", "title", "category", "price").iter_rows():
+        if not 0 < len(item_id.encode()) <= lmdb_file.MAX_KEY:
+            raise ArtefactError(f"item id {item_id[:40]!r} has no or over {lmdb_file.MAX_KEY} bytes")
+        pairs.append((item_id.encode(), encode_item(Item(item_id, title, category or "", price, words[item_id]))))
+    lmdb_file.write(path, pairs)
 
 
 def _versions(root: Path) -> list[Path]:

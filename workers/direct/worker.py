@@ -13,6 +13,7 @@ from service.ranking.catalogue import Catalogue, current_version
 from service.ranking.merge import recent_searches
 from workers.common.generator import Generation, Generator
 from workers.common.list_parser import parse_list
+from workers.common.pause import pause
 from workers.common.prompt import Action, render_u2q
 from workers.direct import metrics
 from workers.direct.queue import DueQueue, DueShopper, Lease, Refresh
@@ -39,14 +40,14 @@ class DirectWorker:
             try:
                 worked = await self.step(stop)
                 self._failures = 0
-                pause = 0.0 if worked else self._settings.direct.poll_s
+                seconds = 0.0 if worked else self._settings.direct.poll_s
             except (StoreUnavailable, GeneratorError) as error:
-                pause = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
+                seconds = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
                 self._failures += 1
                 metrics.FAILURES.labels(type(error).__name__).inc()
-                _log.warning("direct: %s; trying again in %.1f s, due shoppers stay due", error, pause)
-            if pause:
-                await _wait(stop, pause)
+                _log.warning("direct: %s; trying again in %.1f s, due shoppers stay due", error, seconds)
+            if seconds:
+                await pause(stop, seconds)
 
     async def step(self, stop: asyncio.Event | None = None) -> int:
         """Refresh one batch; return how many shoppers were in it.
@@ -136,11 +137,3 @@ class DirectWorker:
                 self._catalogue = Catalogue.open(root)
         except ArtefactError as error:
             _log.warning("direct: kept artefact %s, since %s", self._catalogue.version, error)
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return

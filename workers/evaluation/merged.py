@@ -12,6 +12,7 @@ from service.contracts.codecs import BehaviourEntry, ScoredQuery
 from service.contracts.keys import Trigger, category_trigger, item_trigger
 from service.ranking.candidates import (
     CO_CLICK_TRIGGERS,
+    MAX_TRIGGERS,
     POPULAR_LIMIT,
     RECENT_EVENTS,
     from_co_click,
@@ -79,8 +80,9 @@ class Merged:
     def _answer(self, case: Case, k: int, *, novel: bool) -> list[str]:
         behaviour = behaviour_of(case)
         candidates = from_u2q(self.u2q.scored(case, novel=novel))
-        candidates += from_x2q(live_triggers(behaviour, self.catalogue), self.x2q.get, self.now)
-        candidates += from_co_click(live_triggers(behaviour, self.catalogue, CO_CLICK_TRIGGERS), self.catalogue)
+        triggers = live_triggers(behaviour, self.catalogue, CO_CLICK_TRIGGERS)
+        candidates += from_x2q(triggers[:MAX_TRIGGERS], self.x2q.get, self.now)
+        candidates += from_co_click(triggers, self.catalogue)
         candidates += from_popular(self.catalogue, case.profile, POPULAR_LIMIT)
         exclude = recently_searched(case.history[-RECENT_EVENTS:]) if novel else []
         hints = merge(candidates, k, exclude)

@@ -16,6 +16,7 @@ from service.contracts.errors import ArtefactError, StoreUnavailable
 from service.contracts.keys import Keys
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings, load_settings
+from workers.common.pause import pause
 from workers.sink import metrics
 from workers.sink.drain import Sink
 from workers.sink.parts import PartStore, reason
@@ -89,30 +90,30 @@ class _Loop:
         """
         while not stop.is_set():
             try:
-                pause = await self._step()
+                quiet_s = await self._step()
                 self._failures = 0
-                if once and pause:
+                if once and quiet_s:
                     return
             except HeldElsewhere as error:
                 if self._began or time.monotonic() >= self._patience_ends:
                     raise
-                pause = _LEASE_POLL_S
+                quiet_s = _LEASE_POLL_S
                 _log.debug("sink: %s", error)
             except StoreUnavailable as error:
                 metrics.FAILURES.labels("redis").inc()
                 if once:
                     raise
                 self._opened = False
-                pause = self._back_off()
-                _log.warning("sink: %s; trying again in %.1f s, nothing is lost", error, pause)
+                quiet_s = self._back_off()
+                _log.warning("sink: %s; trying again in %.1f s, nothing is lost", error, quiet_s)
             except OSError as error:
                 metrics.FAILURES.labels("disk").inc()
                 if once:
                     raise _unwritable(self._out, error) from error
-                pause = self._back_off()
-                _log.warning("sink: %s; trying again in %.1f s", _unwritable(self._out, error), pause)
-            if pause:
-                await _wait(stop, pause)
+                quiet_s = self._back_off()
+                _log.warning("sink: %s; trying again in %.1f s", _unwritable(self._out, error), quiet_s)
+            if quiet_s:
+                await pause(stop, quiet_s)
 
     async def _step(self) -> float:
         """Return how long to wait for the next one (s)."""
@@ -155,11 +156,3 @@ async def _let_go(streams: Streams) -> None:
 
 def _unwritable(out: Path, error: OSError) -> ArtefactError:
     return ArtefactError(f"{out}: cannot be written ({reason(error)}); free space or rights, nothing is lost meanwhile")
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return

@@ -36,9 +36,9 @@ from workers.training.loss_log import LossLog, plot_rewards
 from workers.training.occasions import Occasion, Rewarder
 from workers.training.recipe import GrpoRecipe, Recipe
 from workers.training.rewards import Written
+from workers.training.sft import ATTENTION
 
 _CLIP_SCALE = (0.5, 2.0)
-_ATTENTION = "sdpa" if torch.cuda.is_available() else "eager"
 
 
 class ListPolicyTrainer(GRPOTrainer):
@@ -149,7 +149,7 @@ def train(
         return done
     tokenizer = PreTrainedTokenizerFast.from_pretrained(start, padding_side="left")
     model = Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32)
-    model.set_attn_implementation(_ATTENTION)
+    model.set_attn_implementation(ATTENTION)
     arguments = GRPOConfig(
         output_dir=str(work),
         max_steps=stage.steps,

@@ -6,11 +6,11 @@ Production is counts (`workers.training.counts`), ordered by trees (`workers.tra
 from collections.abc import Iterable, Mapping
 
 from service.contracts.text import near_key
+from workers.common.list_parser import LIST_SIZE
 from workers.training.counts import Production
 from workers.training.next_search import NextSearch
 from workers.training.sessions import Moment
 
-LIST_SIZE = 10
 SEARCHED = 1
 """How many searches that came lead the ranked ones. With more, a line would be learned as what follows the line above
 in a session, and a list, which is read as a set of guesses, would be one guess and its refinements."""

@@ -13,11 +13,11 @@ from scipy.optimize import linear_sum_assignment
 
 from service.contracts.text import has_cjk, near_key, normalise
 from service.ranking.filter import reject_reason
+from workers.common.list_parser import LIST_SIZE
 from workers.training.recipe import RewardWeights
 
 FLOOR: Final = -1.0
 """The reward of a line that the list parser would drop: worse than any query."""
-LIST_SIZE: Final = 10
 
 
 @dataclass(frozen=True, slots=True)

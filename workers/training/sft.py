@@ -27,7 +27,7 @@ from workers.training.loss_log import LossLog, plot_loss
 from workers.training.recipe import ModelRecipe, Recipe, StageRecipe
 from workers.training.samples import Sample
 
-_ATTENTION = "sdpa" if torch.cuda.is_available() else "eager"
+ATTENTION = "sdpa" if torch.cuda.is_available() else "eager"
 """On a CPU the fused kernel's backward pass is the slower one for rows this short."""
 _COMPILED_FROM = 500
 """Steps from which compiling, which takes a minute or two, pays."""
@@ -162,7 +162,7 @@ def train(
     model = (
         Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32) if start else new_model(recipe.model, tokenizer)
     )
-    model.set_attn_implementation(_ATTENTION)
+    model.set_attn_implementation(ATTENTION)
     steps = max(1, round(len(rows) * stage.epochs / stage.batch_size))
     arguments = SFTConfig(
         output_dir=str(work),

@@ -1,12 +1,13 @@
 """Co-click recall: what the latest acts lead to by the logs."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 
 from service.contracts.codecs import BehaviourEntry
-from service.ranking.candidates import CO_CLICK_LIMIT
+from service.ranking.candidates import CO_CLICK_LIMIT, CO_CLICK_TRIGGERS, live_triggers
 from service.ranking.catalogue import Catalogue
 from service.ranking.trigger_table import TriggerTable
 from service.recall import co_click
@@ -37,7 +38,8 @@ class _Shop:
 
 def _recall(catalogue: Catalogue, table: TriggerTable, *refs: tuple[str, str]) -> list[tuple[str, str | None]]:
     behaviour = [BehaviourEntry(kind, 100.0 - n, ref) for n, (kind, ref) in enumerate(refs)]
-    found = co_click.recall(_Shop(catalogue, table), behaviour)  # type: ignore[arg-type]
+    shop: Any = _Shop(catalogue, table)
+    found = co_click.recall(shop, live_triggers(behaviour, shop, CO_CLICK_TRIGGERS))
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
     assert all(one.source == "co_click" for one in found)
     return [(one.query, one.trigger) for one in found]

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.contracts.text import near_key
+from workers.common.list_parser import LIST_SIZE
 from workers.training.counts import Production
-from workers.training.labels import LIST_SIZE, SEARCHED, distinct, label
+from workers.training.labels import SEARCHED, distinct, label
 from workers.training.sessions import Act, History, moments, visits
 
 QUERIES = (

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import QUERIES
+from workers.common.list_parser import LIST_SIZE
 from workers.training.recipe import RewardWeights
 from workers.training.rewards import (
     FLOOR,
-    LIST_SIZE,
     Written,
     droppable,
     likeness,
