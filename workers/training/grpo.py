@@ -10,6 +10,8 @@ What differs from the paper (arXiv 2603.19710, section 4; what it does not tell 
   entropy is below `entropy_target`. Switch: `dynamic_entropy`.
 - No KL term (beta 0): the reward's likeness to labels keeps the model near its start.
 - The CTR reward is relative to the ranker's usual chance and capped, so that one sure hit does not outweigh a list.
+- A further reward is the chance, as production's ranker of next searches sees it (the labels' order), that a query is
+  searched next: a click model alone prefers what attracts a glance (docs/experiments.md).
 - Groups without variation, or with a reward that is not a number, have advantage 0; their share is logged
   (`idle_groups`), they are not drawn again. So is the share of steps left out for a loss or a gradient that is not
   finite (`steps_skipped`).
@@ -96,16 +98,36 @@ class ListPolicyTrainer(GRPOTrainer):
         attention_mask: torch.Tensor,
         logits_to_keep: int,
         *arguments: Any,
+        compute_entropy: bool = False,
         **named: Any,
     ) -> Any:
-        logps, entropies, extra = super()._get_per_token_logps_and_entropies(
-            model, input_ids, attention_mask, logits_to_keep, *arguments, **named
-        )
-        if self._recipe.adaptive_clip and entropies is not None:
+        written = attention_mask[:, -logits_to_keep:].bool()
+        if input_ids.device.type == "cpu":
+            logps, entropies = self._score_written(model, input_ids, attention_mask, written)
+            extra = None
+        else:
+            logps, entropies, extra = super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, *arguments, compute_entropy=compute_entropy, **named
+            )
+        if self._recipe.adaptive_clip and compute_entropy:
             # TRL declares them as numbers, and computes with them by element.
-            scale: Any = clip_scale(entropies.detach(), attention_mask[:, -logits_to_keep:])
+            scale: Any = clip_scale(entropies.detach(), written)
             self.epsilon_low, self.epsilon_high = (epsilon * scale for epsilon in self._clip)
         return logps, entropies, extra
+
+    def _score_written(
+        self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, written: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Score written tokens only: without Triton, TRL scores prompts and padding too, at thrice a step's time."""
+        count = written.shape[1]
+        with self.accelerator.autocast():
+            known = model.base_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+            states = known.last_hidden_state[:, -count - 1 : -1][written]
+            scores = (model.get_output_embeddings()(states) / self.temperature).float().log_softmax(-1)
+        logps = scores.gather(-1, input_ids[:, -count:][written].unsqueeze(-1)).squeeze(-1)
+        entropies = -(scores.exp() * scores).sum(-1)
+        zeros = logps.new_zeros(written.shape)
+        return zeros.masked_scatter(written, logps), zeros.masked_scatter(written, entropies)
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """Skip a step whose loss or gradient is not finite, and count it: one such step would ruin the weights."""

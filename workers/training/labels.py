@@ -3,7 +3,7 @@
 Production is counts (`workers.training.counts`), ordered by trees (`workers.training.next_search`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from service.contracts.text import near_key
 from workers.common.list_parser import LIST_SIZE
@@ -14,19 +14,22 @@ from workers.training.sessions import Moment
 SEARCHED = 1
 """How many searches that came lead the ranked ones. With more, a line would be learned as what follows the line above
 in a session, and a list, which is read as a set of guesses, would be one guess and its refinements."""
-_OWN_KEPT = 4
+OWN_KEPT = 4
 """Serving drops what was just searched, so a list must hold enough beside it."""
 
 
 def label(moment: Moment, profile: Mapping[str, str], ranker: NextSearch) -> list[str]:
     """Return the label of a moment: at most `LIST_SIZE` queries, no two alike; empty if nothing known was searched."""
-    known = ranker.candidates.production.popularity
+    return order(moment, ranker.chances(moment.before, profile, moment.now), ranker.candidates.production.popularity)
+
+
+def order(moment: Moment, ranked: Iterable[str], known: Collection[str]) -> list[str]:
+    """Return the label of a moment from production's ranked queries; what is not among the `known` is left out."""
     coming = [act.query for act in moment.after if act.query is not None and act.query in known]
     if not coming:
         return []
-    own = {act.query for act in moment.before}
-    ranked = ranker.rank(moment.before, profile, moment.now)
-    again = [query for query in ranked if query in own][_OWN_KEPT:]
+    ranked, own = list(ranked), moment.own
+    again = [query for query in ranked if query in own][OWN_KEPT:]
     # A clicked hint is the first of what comes, so it leads, and the search after it is second.
     return distinct([*coming[: SEARCHED + moment.hinted], *(query for query in ranked if query not in again)])
 

@@ -149,13 +149,13 @@ class NextSearch:
         trees = lightgbm.train({**_PARAMETERS, "seed": seed}, data, _ROUNDS)
         return cls(candidates, trees)
 
-    def rank(self, before: Sequence[Act], profile: Mapping[str, str], now: float) -> list[str]:
-        """Return candidates, likeliest first."""
+    def chances(self, before: Sequence[Act], profile: Mapping[str, str], now: float) -> dict[str, float]:
+        """Return candidates, likeliest first, with the chance that each is searched next (all 1 without trees)."""
         queries, table = self.candidates.find(before, profile, now)
         if self.trees is None:
-            return queries
-        scores = np.asarray(self.trees.predict(table, raw_score=True, num_threads=1))
-        return [queries[place] for place in np.argsort(-scores, kind="stable")]
+            return dict.fromkeys(queries, 1.0)
+        scores = np.asarray(self.trees.predict(table, num_threads=1))
+        return {queries[place]: float(scores[place]) for place in np.argsort(-scores, kind="stable")}
 
 
 def catalogue(items: pl.DataFrame) -> dict[str, Item]:

@@ -1,7 +1,7 @@
 """What lists are drawn for in IL-GRPO: moments of training shoppers, and what a list for each is worth."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -11,25 +11,30 @@ from service.contracts.errors import ArtefactError
 from service.ranking.ctr import CtrScorer, sigmoid
 from service.ranking.features import ShopperContext
 from workers.common.prompt import MAX_EVENTS, render_u2q
-from workers.training.labels import label
+from workers.training.labels import OWN_KEPT, order
 from workers.training.next_search import AHEAD
 from workers.training.recipe import DataRecipe, RewardWeights
-from workers.training.rewards import Written, droppable, query_rewards, sequence_reward
+from workers.training.rewards import LineScores, Written, droppable, query_rewards, sequence_reward
 from workers.training.samples import Shop
 from workers.training.sessions import moments
 
-_USUAL_CHANCES = 2.0
-"""A click chance counts up to so many times the usual one."""
+_USUAL = 2.0
+"""A chance counts up to so many times the usual one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """A moment: the prompt, the label list, what was searched next, and what the CTR ranker needs to know."""
+    """A moment: the prompt, the label list, what was searched next, and what the CTR ranker needs to know.
+
+    `expected`: what production expects of a query, over what it expects of the label's; `own`: searched before.
+    """
 
     prompt: str
     labels: Sequence[str]
     coming: Sequence[str]
     context: ShopperContext
+    expected: Mapping[str, float] = field(default_factory=dict)
+    own: Collection[str] = ()
 
 
 def occasions(shop: Shop, recipe: DataRecipe, count: int, seed: int, progress: Callable[[int], None]) -> list[Occasion]:
@@ -47,17 +52,33 @@ def occasions(shop: Shop, recipe: DataRecipe, count: int, seed: int, progress: C
             drawn = list(moments(history, 2, recipe.label_window_days, shop.period, rng))
             for n in rng.permutation(len(drawn))[:1].tolist():
                 moment = drawn[n]
-                if queries := label(moment, history.profile, shop.ranker):
+                chances = shop.ranker.chances(moment.before, history.profile, moment.now)
+                if queries := order(moment, chances, shop.production.popularity):
                     told = [shop.told(act, rng) for act in moment.before[-2 * MAX_EVENTS :]]
                     known = [BehaviourEntry(act.type, act.ts, act.query or act.item_id or "") for act in moment.before]
                     context = ShopperContext(moment.now, known, history.profile, shop.ranker.candidates.items)
                     coming = [act.query for act in moment.after if act.query is not None][:AHEAD]
-                    found.append(Occasion(render_u2q(told, history.profile, moment.now), queries, coming, context))
+                    prompt, own = render_u2q(told, history.profile, moment.now), moment.own
+                    found.append(Occasion(prompt, queries, coming, context, expected(chances, queries, own), own))
                     progress(1)
             if len(found) == count:
                 break
         if len(found) == before:
             raise ArtefactError("nothing known was searched after any moment before the cut-off; use longer logs")
+    return found
+
+
+def expected(chances: Mapping[str, float], labels: Sequence[str], own: Collection[str]) -> dict[str, float]:
+    """Return each query's chance over the mean chance of the label's queries of its kind: searched before, or new.
+
+    By kind, since a shopper's own queries are so much likelier that nothing else would count beside them.
+    """
+    found: dict[str, float] = {}
+    for mine in (True, False):
+        usual = [chances[query] for query in labels if query in chances and (query in own) == mine]
+        if sum(usual) > 0:
+            mean = sum(usual) / len(usual)
+            found |= {query: chance / mean for query, chance in chances.items() if (query in own) == mine}
     return found
 
 
@@ -71,7 +92,7 @@ class Rewarder(Protocol):
 
 @dataclass(frozen=True)
 class CtrRewarder:
-    """Gives rewards for lists: by the CTR ranker, by what was searched next, and by form."""
+    """Gives rewards for lists: by the CTR ranker, by what production expects, by what was searched next, by form."""
 
     scorer: CtrScorer
     finds: Callable[[str], bool]
@@ -79,9 +100,12 @@ class CtrRewarder:
 
     def rewards(self, occasion: Occasion, written: Written) -> tuple[list[float], float]:
         """See `Rewarder.rewards`."""
-        dropped = droppable(written, self.finds)
+        dropped = droppable(written, self.finds, occasion.own, OWN_KEPT)
         usual = float(sigmoid(np.array([self.scorer.meta.bias]))[0])
         chances = self.scorer.score(occasion.context, list(written.lines)) / usual
-        clipped = np.minimum(chances, _USUAL_CHANCES).tolist()
-        queries = query_rewards(written, occasion.labels, occasion.coming, clipped, dropped, self.weights)
+        scores = LineScores(
+            ctr=np.minimum(chances, _USUAL).tolist(),
+            expected=[min(_USUAL, occasion.expected.get(line, 0.0)) for line in written.lines],
+        )
+        queries = query_rewards(written, occasion.labels, occasion.coming, scores, dropped, self.weights)
         return queries, sequence_reward(written, occasion.labels, dropped)

@@ -61,9 +61,12 @@ class StageRecipe(_Section):
 class RewardWeights(_Section):
     """What counts how much in a reward (`workers.training.rewards`)."""
 
-    ctr: float = Field(default=0.5, ge=0, description="of the predicted chance of a click, over the usual one")
-    rouge: float = Field(default=0.5, ge=0, description="of the likeness to the label")
-    found: float = Field(default=1.0, ge=0, description="of being one of the next searches, word for word")
+    ctr: float = Field(default=0.25, ge=0, description="of the predicted chance of a click, over the usual one")
+    expected: float = Field(
+        default=1.0, ge=0, description="of being searched next as production expects, over its usual"
+    )
+    rouge: float = Field(default=0.25, ge=0, description="of the likeness to the label")
+    found: float = Field(default=0.5, ge=0, description="of being one of the next searches, word for word")
     sequence: float = Field(default=0.5, ge=0, description="lambda: of the list's reward beside its queries'")
 
 

@@ -4,7 +4,7 @@ The paper (section 4, as far as it is public) rewards a query by predicted CTR, 
 and a list by format, diversity, coverage and repetition; its weights are not public, ours are in the recipe.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +26,14 @@ class Written:
 
     lines: Sequence[str]
     whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LineScores:
+    """For each line the chance of a click, and of being searched next as production sees it; 1 is the usual one."""
+
+    ctr: Sequence[float]
+    expected: Sequence[float]
 
 
 def rouge_l(one: str, other: str) -> float:
@@ -59,15 +67,23 @@ def likeness(lines: Sequence[str], labels: Sequence[str]) -> list[float]:
     return found
 
 
-def droppable(written: Written, finds: Callable[[str], bool]) -> list[bool]:
-    """Whether the list parser would drop each line: cut, ill-formed, a repetition, surplus, or finding nothing."""
+def droppable(
+    written: Written, finds: Callable[[str], bool], own: Collection[str] = (), own_kept: int = LIST_SIZE
+) -> list[bool]:
+    """Whether each line is of no use: cut, ill-formed, a repetition, surplus, or finding nothing.
+
+    Surplus are also lines of the shopper's `own` queries after the first `own_kept`: serving drops what was searched
+    a moment ago, and a list must hold enough beside it.
+    """
     seen: set[str] = set()
+    again = 0
     dropped: list[bool] = []
     for place, line in enumerate(written.lines):
         key = near_key(line)
         cut = not written.whole and place == len(written.lines) - 1
         odd = cut or line != normalise(line) or reject_reason(line) is not None or len(seen) == LIST_SIZE
-        bad = odd or key in seen or not finds(line)
+        again += line in own
+        bad = odd or key in seen or not finds(line) or (line in own and again > own_kept)
         dropped.append(bad)
         if not bad:
             seen.add(key)
@@ -78,21 +94,23 @@ def query_rewards(
     written: Written,
     labels: Sequence[str],
     coming: Sequence[str],
-    chances: Sequence[float],
+    scores: LineScores,
     dropped: Sequence[bool],
     weights: RewardWeights,
 ) -> list[float]:
     """Return a reward for each line: `FLOOR` if dropped, else the weighted sum of its parts.
 
-    `labels`: the label list; `coming`: what was searched next; `chances`: of a click on each line, over the usual one.
+    `labels`: the label list; `coming`: what was searched next.
     """
     likes = likeness(written.lines, labels)
     wanted = set(coming)
     return [
         FLOOR
         if bad
-        else weights.ctr * chance + weights.rouge * like + weights.found * (line in wanted)
-        for line, bad, chance, like in zip(written.lines, dropped, chances, likes, strict=True)
+        else weights.ctr * ctr + weights.expected * likely + weights.rouge * like + weights.found * (line in wanted)
+        for line, bad, ctr, likely, like in zip(
+            written.lines, dropped, scores.ctr, scores.expected, likes, strict=True
+        )
     ]  # fmt: skip
 
 

@@ -52,6 +52,11 @@ class Moment:
     now: float
     hinted: bool
 
+    @property
+    def own(self) -> frozenset[str]:
+        """The queries that the shopper searched before."""
+        return frozenset(act.query for act in self.before if act.query is not None)
+
 
 def read_events(dataset: Dataset, parts: Sequence[Part] = ("train",)) -> pl.DataFrame:
     """Return the behaviour of the shoppers of `parts`, in shopper and time order, with `query` normalised.

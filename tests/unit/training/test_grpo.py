@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from service.ranking.features import ShopperContext
 from workers.training.occasions import Occasion, Rewarder
 from workers.training.recipe import GrpoRecipe, Recipe, RewardWeights
-from workers.training.rewards import Written, droppable, query_rewards, sequence_reward
+from workers.training.rewards import LineScores, Written, droppable, query_rewards, sequence_reward
 from workers.training.samples import Sample
 from workers.training.tokenizer import train as train_tokenizer
 
@@ -30,8 +30,8 @@ class LikesTents:
     def rewards(self, occasion: Occasion, written: Written) -> tuple[list[float], float]:
         """See `Rewarder.rewards`."""
         dropped = droppable(written, lambda _: True)
-        weights = RewardWeights(ctr=0)
-        lines = query_rewards(written, occasion.labels, ["tent"], [0.0] * len(written.lines), dropped, weights)
+        scores = LineScores(ctr=[0.0] * len(written.lines), expected=[0.0] * len(written.lines))
+        lines = query_rewards(written, occasion.labels, ["tent"], scores, dropped, RewardWeights())
         return lines, sequence_reward(written, occasion.labels, dropped)
 
 

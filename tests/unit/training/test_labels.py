@@ -43,10 +43,10 @@ class InOrder:
         self.production = production
         self._order = order
 
-    def rank(self, before: Sequence[Act], profile: Mapping[str, str], now: float) -> list[str]:
-        """See `NextSearch.rank`."""
+    def chances(self, before: Sequence[Act], profile: Mapping[str, str], now: float) -> dict[str, float]:
+        """See `NextSearch.chances`."""
         del before, profile, now
-        return list(self._order)
+        return {query: 1.0 / place for place, query in enumerate(self._order, start=1)}
 
 
 def history(acts: Sequence[tuple[str, str, float]]) -> History:

@@ -53,7 +53,7 @@ def test_it_learns_what_follows(learned: NextSearch) -> None:
     """After a tent the stove, after a lamp the bulb."""
     for first, item, second in (("dome tent", "tent-1", "gas stove"), ("desk lamp", "lamp-1", "light bulb")):
         before = [Act(0.0, "search", first, None), Act(60.0, "click", None, item)]
-        ranked = learned.rank(before, {"segment": "campers"}, 3600.0)
+        ranked = list(learned.chances(before, {"segment": "campers"}, 3600.0))
         assert ranked.index(second) < min(
             ranked.index(other) for other in ("gas stove", "light bulb") if other != second
         )
@@ -61,7 +61,7 @@ def test_it_learns_what_follows(learned: NextSearch) -> None:
 
 def test_a_stranger_gets_what_is_popular(learned: NextSearch) -> None:
     """Nothing is known of the shopper but the segment."""
-    assert set(learned.rank([], {"segment": "campers"}, 0.0)) == {
+    assert set(learned.chances([], {"segment": "campers"}, 0.0)) == {
         "snacks", "dome tent", "desk lamp", "gas stove", "light bulb",
     }  # fmt: skip
 
@@ -83,4 +83,4 @@ def test_too_little_to_learn_from_keeps_the_order_of_candidates() -> None:
     known = candidates(people(8))
     ranker = NextSearch.learn([(known, [History("u", {}, [])])], known, (0.0, DAY), 1)
     assert ranker.trees is None
-    assert ranker.rank([Act(0.0, "search", "dome tent", None)], {}, 60.0)[0] == "gas stove"
+    assert next(iter(ranker.chances([Act(0.0, "search", "dome tent", None)], {}, 60.0))) == "gas stove"

@@ -9,6 +9,7 @@ from workers.common.list_parser import LIST_SIZE
 from workers.training.recipe import RewardWeights
 from workers.training.rewards import (
     FLOOR,
+    LineScores,
     Written,
     droppable,
     likeness,
@@ -55,6 +56,9 @@ def test_what_the_parser_would_drop() -> None:
     assert droppable(Written(lines, whole=False), lambda query: query != "zzz") == [
         False, True, True, True, True, False, True,
     ]  # fmt: skip
+    assert droppable(Written(["tent", "lamp", "mat"], whole=True), lambda _: True, {"tent", "lamp"}, 1) == [
+        False, True, False,
+    ]  # fmt: skip
     many = [f"tent {'x' * n}" for n in range(1, 13)]
     assert droppable(Written(many, whole=True), lambda _: True) == [False] * LIST_SIZE + [True] * 2
 
@@ -62,9 +66,10 @@ def test_what_the_parser_would_drop() -> None:
 def test_a_query_is_worth_its_parts() -> None:
     """Click chance, likeness and being right add up by weight; what is dropped is worth less than anything."""
     written = Written(["red tent", "lamp", "lamp"], whole=True)
-    weights = RewardWeights(ctr=1, rouge=2, found=4)
-    found = query_rewards(written, ["tent"], ["lamp"], [0.1, 0.3, 0.3], [False, False, True], weights)
-    assert found == pytest.approx([0.1 + 2 * 2 / 3, 0.3 + 4, FLOOR])
+    weights = RewardWeights(ctr=1, expected=8, rouge=2, found=4)
+    scores = LineScores(ctr=[0.1, 0.3, 0.3], expected=[0.5, 0.0, 0.0])
+    found = query_rewards(written, ["tent"], ["lamp"], scores, [False, False, True], weights)
+    assert found == pytest.approx([0.1 + 8 * 0.5 + 2 * 2 / 3, 0.3 + 4, FLOOR])
 
 
 def test_a_list_is_worth_its_form() -> None:
@@ -89,5 +94,6 @@ def test_rewards_are_bounded(lines: list[str], whole: bool, label: list[str]) ->
     written = Written(lines, whole=whole)
     dropped = droppable(written, lambda _: True)
     assert FLOOR - 1 <= sequence_reward(written, label, dropped) <= 3
-    rewards = query_rewards(written, label, label, [0.5] * len(lines), dropped, RewardWeights())
+    scores = LineScores(ctr=[0.5] * len(lines), expected=[0.5] * len(lines))
+    rewards = query_rewards(written, label, label, scores, dropped, RewardWeights())
     assert all(FLOOR <= reward <= 2.5 for reward in rewards)
