@@ -20,7 +20,7 @@ COPY workers workers
 RUN /opt/aigq/bin/pip install --no-deps --force-reinstall .
 
 FROM build AS build-worker
-RUN --mount=type=cache,target=/root/.cache/pip /opt/aigq/bin/pip install -c constraints.txt '.[data]'
+RUN --mount=type=cache,target=/root/.cache/pip /opt/aigq/bin/pip install -c constraints.txt '.[data,rank]'
 COPY service service
 COPY workers workers
 RUN /opt/aigq/bin/pip install --no-deps --force-reinstall .

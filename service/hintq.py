@@ -136,8 +136,7 @@ async def _recall_x2q(
             state.breaker.failure()
             STORE_ERRORS.labels("x2q").inc()
             degraded.append("x2q")
-    generated_s = shopper.u2q.generated_ms / 1000 if shopper.u2q else 0.0
-    return state.x2q.recall(version, triggers, generated_s)
+    return state.x2q.recall(version, triggers, shopper.u2q)
 
 
 def _as_json(hint: Candidate) -> dict[str, Any]:

@@ -18,7 +18,7 @@ _OWNER_CHARS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class ScoredQuery:
-    """A query and its written-time score in [0, 1]."""
+    """A query and its written-time score in [0, 2] (`service.ranking.merge`)."""
 
     query: str
     score: float

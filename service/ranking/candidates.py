@@ -66,11 +66,13 @@ def from_x2q(
     triggers: Sequence[LiveTrigger],
     list_of: Callable[[Trigger], Sequence[ScoredQuery] | None],
     u2q_generated_s: float,
+    lead: float = 1.0,
 ) -> list[Candidate]:
-    """Return the queries that triggers lead to; a trigger newer than the shopper's list weighs more."""
+    """Return the queries that triggers lead to; one newer than the shopper's list outweighs its best score, `lead`."""
     candidates: list[Candidate] = []
     for position, trigger in enumerate(triggers):
-        weight = trigger_weight(position, fresh=trigger.ts > u2q_generated_s)
+        fresh = trigger.ts > u2q_generated_s
+        weight = trigger_weight(position, fresh=fresh) * (lead if fresh else 1.0)
         for key in trigger.keys:
             found = list_of(key)
             if found is not None:

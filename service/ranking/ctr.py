@@ -4,24 +4,22 @@ A directory: `model.txt` (LightGBM), `queries.json` (query statistics), `meta.js
 the other two). Written by `aigq train ctr`.
 """
 
-import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from service.contracts.errors import ArtefactError
-from service.ranking.catalogue import digest
+from service.ranking import model_folder
 from service.ranking.fact_cache import FactCache
-from service.ranking.features import FEATURES, VERSION, ShopperContext, features
+from service.ranking.features import FEATURES, VERSION, features
+from service.ranking.model_folder import META
 from service.ranking.query_stats import Floats, QueryStats
+from service.ranking.shopper_context import ShopperContext
 
-META: Final = "meta.json"
 MODEL: Final = "model.txt"
 QUERIES: Final = "queries.json"
 _FIX: Final = "train it with: aigq train ctr --data DIR --out models/ctr"
@@ -70,31 +68,21 @@ class CtrScorer:
         Raises:
             ArtefactError: it is missing, cut short, altered, or of another version.
         """
-        path = folder / META
+        content, files = model_folder.read(folder, (MODEL, QUERIES), _FIX)
         try:
-            content = orjson.loads(path.read_bytes())
-        except OSError:
-            raise ArtefactError(f"{path}: missing; {_FIX}") from None
-        except orjson.JSONDecodeError:
-            raise ArtefactError(f"{path}: is not JSON (half copied?); {_FIX}") from None
-        try:
-            files = content.pop("files")
             meta = CtrMeta(**content)
-            expected = {name: (files[name]["bytes"], files[name]["blake2b"]) for name in (MODEL, QUERIES)}
-        except (AttributeError, KeyError, TypeError):
-            raise ArtefactError(f"{path}: is not the description of a CTR ranker; {_FIX}") from None
+        except TypeError:
+            raise ArtefactError(f"{folder / META}: is not the description of a CTR ranker; {_FIX}") from None
         if meta.version != VERSION or tuple(meta.features) != FEATURES:
             raise ArtefactError(
-                f"{path}: has features of version {meta.version}, this release computes version {VERSION}; {_FIX}"
+                f"{folder}: has features of version {meta.version}, this release computes version {VERSION}; {_FIX}"
             )
-        for name, (size, known) in expected.items():
-            _verify(folder / name, size, known)
         try:
-            stats = QueryStats.parse((folder / QUERIES).read_bytes())
+            stats = QueryStats.parse(files[QUERIES])
         except ValueError as error:
             raise ArtefactError(f"{folder / QUERIES}: {error}; {_FIX}") from None
         try:
-            return cls(meta, stats, (folder / MODEL).read_text(encoding="utf-8"))
+            return cls(meta, stats, files[MODEL].decode())
         except ValueError as error:
             raise ArtefactError(f"{folder / MODEL}: {error}; {_FIX}") from None
 
@@ -121,35 +109,4 @@ def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def save(folder: Path, meta: CtrMeta, stats: QueryStats, model: str, extra: Mapping[str, bytes] | None = None) -> None:
     """Write a ranker's directory; under its final name it is complete. `extra` files (plots) are not checked later."""
-    staging = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
-    old = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}.old")
-    staging.mkdir(parents=True)
-    try:
-        (staging / MODEL).write_text(model, encoding="utf-8")
-        (staging / QUERIES).write_bytes(stats.dump())
-        for name, content in (extra or {}).items():
-            (staging / name).write_bytes(content)
-        files = {
-            name: {"bytes": (staging / name).stat().st_size, "blake2b": digest(staging / name)}
-            for name in (MODEL, QUERIES)
-        }
-        described = orjson.dumps({**asdict(meta), "files": files}, option=orjson.OPT_INDENT_2)
-        (staging / META).write_bytes(described + b"\n")
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-    if folder.exists():
-        folder.rename(old)
-    staging.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _verify(path: Path, size: int, expected: str) -> None:
-    try:
-        found = path.stat().st_size
-    except OSError:
-        raise ArtefactError(f"{path}: missing; {_FIX}") from None
-    if found != size:
-        raise ArtefactError(f"{path}: has {found} bytes, {META} says {size} (half copied?); {_FIX}")
-    if digest(path) != expected:
-        raise ArtefactError(f"{path}: does not match the digest in {META} (altered?); {_FIX}")
+    model_folder.write(folder, asdict(meta), {MODEL: model.encode(), QUERIES: stats.dump()}, extra or {})

@@ -7,7 +7,7 @@ NaN means unknown; the trees know what to do with it.
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from service.contracts.codecs import BehaviourEntry
 from service.ranking.catalogue import Item
 from service.ranking.fact_cache import FactCache, Rows
 from service.ranking.query_stats import NUMBERS, Floats, QueryStats
+from service.ranking.shopper_context import ShopperContext
 
 VERSION: Final = 1
 MAX_ENTRIES: Final = 20
@@ -48,21 +49,6 @@ _KINDS: Final[Mapping[str, int]] = {
     "search": _SEARCH, "hint_click": _SEARCH, "click": _CLICK, "cart": _CART, "purchase": _PURCHASE,
 }  # fmt: skip
 Matrix = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class ShopperContext:
-    """What is known of a shopper at `now` (epoch seconds); `behaviour` in any order, `items` those that it names.
-
-    `shown`: normalised query -> how often it was shown since the shopper last clicked or searched it; None if nobody
-    keeps count, which is not the same as never.
-    """
-
-    now: float
-    behaviour: Sequence[BehaviourEntry] = ()
-    profile: Mapping[str, str] = field(default_factory=dict)
-    items: Mapping[str, Item] = field(default_factory=dict)
-    shown: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,14 @@ def rank_score(rank: int) -> float:
     return 1.0 / math.log2(rank + 2)
 
 
+def ranked_score(rank: int) -> float:
+    """Return the score of the query at `rank` (0-based) of a list that was ranked among all sources, in (1, 2].
+
+    It leads what a request finds by itself, but for what a trigger newer than the list says.
+    """
+    return 1.0 + rank_score(rank)
+
+
 def merge(candidates: Iterable[Candidate], k: int, exclude: Collection[str]) -> list[Candidate]:
     """Return at most `k` candidates, best first, no two alike, none like a query in `exclude`.
 

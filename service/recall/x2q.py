@@ -55,11 +55,14 @@ class X2QReader:
             CORRUPT.labels("x2q", error.reason).inc()
             return None
 
-    def recall(self, version: str, triggers: Sequence[LiveTrigger], u2q_generated_s: float) -> list[Candidate]:
-        """Return candidates from what the cache holds; a trigger newer than the shopper's list weighs more."""
+    def recall(self, version: str, triggers: Sequence[LiveTrigger], u2q: QueryList | None) -> list[Candidate]:
+        """Return candidates from what the cache holds; a trigger newer than the shopper's list outweighs it."""
 
         def list_of(key: Trigger) -> Sequence[ScoredQuery] | None:
             found = self._cache.get((version, key))
             return found.queries if found is not None else None
 
-        return from_x2q(triggers, list_of, u2q_generated_s)
+        if u2q is None:
+            return from_x2q(triggers, list_of, 0.0)
+        lead = max((one.score for one in u2q.queries), default=1.0)
+        return from_x2q(triggers, list_of, u2q.generated_ms / 1000, lead)

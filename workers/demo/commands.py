@@ -38,16 +38,22 @@ def demo(
     shoppers: Annotated[int, typer.Option(min=1, max=500, help="sample shoppers to play")] = 24,
     shown: Annotated[int, typer.Option(min=0, help="how many of them to print")] = 6,
     model: Annotated[Path, typer.Option(help="checkpoint directory to serve")] = Path("models/aigq-mini"),
+    ranker: Annotated[
+        Path | None, typer.Option(help="directory of aigq train ranker; default: MODEL-ranker, if it is there")
+    ] = None,
     var: Annotated[Path, typer.Option(help="directory for data, artefacts and logs")] = Path("var/demo"),
 ) -> None:
     """Start Valkey, vLLM, the service and a worker; replay shoppers; print hints before, after a click, refreshed."""
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     stack.preflight(model)
+    beside = model.with_name(f"{model.name}-ranker")
+    if ranker is None and beside.exists():
+        ranker = beside
     for received in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell's background jobs ignore it
         signal.signal(received, _interrupt)
     try:
         with ExitStack() as exits:
-            _play(exits, console, model=model, var=var, shoppers=shoppers, shown=shown, once=once)
+            _play(exits, console, model=model, ranker=ranker, var=var, shoppers=shoppers, shown=shown, once=once)
     except KeyboardInterrupt:
         console.print("\nstopped: all processes have ended")
 
@@ -57,12 +63,23 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _play(exits: ExitStack, console: Console, *, model: Path, var: Path, shoppers: int, shown: int, once: bool) -> None:
+def _play(
+    exits: ExitStack,
+    console: Console,
+    *,
+    model: Path,
+    ranker: Path | None,
+    var: Path,
+    shoppers: int,
+    shown: int,
+    once: bool,
+) -> None:
     store = stack.start_valkey(exits)  # before the processes, so that it ends after them
     processes = exits.enter_context(Processes(var / "logs"))
     env = {
         "AIGQ_SERVICE_ARTEFACTS": str(var / "artefacts"),
         "AIGQ_THINK_MAX_ITEMS": str(_ITEM_TRIGGERS),
+        **({} if ranker is None else {"AIGQ_DIRECT_RANKER": str(ranker)}),
         **store,
     }
     env["AIGQ_VLLM_URL"], wait_for_vllm = stack.start_vllm(processes, model)

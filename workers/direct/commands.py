@@ -15,6 +15,7 @@ from service.contracts.keys import Keys
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings, load_settings
 from service.ranking.catalogue import Catalogue
+from workers.common.ranked_list import open_ranker
 from workers.common.vllm_client import VllmGenerator
 from workers.direct.queue import DueQueue
 from workers.direct.worker import DirectWorker
@@ -31,6 +32,7 @@ def direct(config: Annotated[Path | None, typer.Option(help="settings file (TOML
 
 async def _run(settings: Settings) -> None:
     catalogue = Catalogue.open(settings.service.artefacts)
+    ranker = None if settings.direct.ranker is None else open_ranker(settings.direct.ranker)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for received in (signal.SIGINT, signal.SIGTERM):
@@ -42,7 +44,7 @@ async def _run(settings: Settings) -> None:
         await _wait_for_store(settings, redis, stop)
         async with VllmGenerator(settings.vllm) as generator:
             _log.info("direct: working for %s on %s", settings.vllm.model, settings.vllm.url)
-            worker = DirectWorker(DueQueue(redis, settings), generator, catalogue, settings)
+            worker = DirectWorker(DueQueue(redis, settings), generator, catalogue, settings, ranker)
             await worker.run(stop)
             _log.info("direct: stopped after %d refreshes", worker.refreshed)
     finally:

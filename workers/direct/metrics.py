@@ -9,6 +9,12 @@ TOKENS = Counter("aigq_generated_tokens_total", "Tokens that the model generated
 LATENESS = Histogram(
     "aigq_due_late_seconds", "How long past due a shopper was claimed.", buckets=(0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 600)
 )
+RANKED = Counter(
+    "aigq_ranked_queries_total", "Queries of ranked lists, by origin: generated, or only retrieved.", ["origin"]
+)
+RANKING_SECONDS = Histogram(
+    "aigq_ranking_seconds", "Time to rank one shopper's list.", buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+)
 GENERATION_SECONDS = Histogram(
     "aigq_generation_seconds", "Time of one batch at vLLM.", buckets=(0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
 )

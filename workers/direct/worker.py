@@ -6,15 +6,17 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from service.contracts.codecs import QueryList, encode_list
+from service.contracts.codecs import QueryList, ScoredQuery, encode_list
 from service.contracts.errors import ArtefactError, GeneratorError, StoreUnavailable
 from service.contracts.settings import Settings
 from service.ranking.catalogue import Catalogue, current_version
 from service.ranking.merge import recent_searches
+from service.ranking.shopper_context import ShopperContext
 from workers.common.generator import Generation, Generator
 from workers.common.list_parser import parse_list
 from workers.common.pause import pause
 from workers.common.prompt import Action, render_u2q
+from workers.common.ranked_list import Ranker, ranked_list
 from workers.direct import metrics
 from workers.direct.queue import DueQueue, DueShopper, Lease, Refresh
 
@@ -25,12 +27,20 @@ _BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 class DirectWorker:
     """One worker; start as many as the queue needs."""
 
-    def __init__(self, queue: DueQueue, generator: Generator, catalogue: Catalogue, settings: Settings) -> None:
-        """Generate with `generator` for the shoppers of `queue`."""
+    def __init__(
+        self,
+        queue: DueQueue,
+        generator: Generator,
+        catalogue: Catalogue,
+        settings: Settings,
+        ranker: Ranker | None = None,
+    ) -> None:
+        """Generate with `generator` for the shoppers of `queue`; without a `ranker`, lists stay as written."""
         self._queue = queue
         self._generator = generator
         self._catalogue = catalogue
         self._settings = settings
+        self._ranker = ranker
         self._failures = 0
         self.refreshed = 0
 
@@ -124,11 +134,26 @@ class DirectWorker:
             known = recent_searches([(entry.type, entry.ref) for entry in shopper.behaviour])
             # An empty list is written too: it says that the model had nothing new, and other sources fill up.
             queries = parse_list(generation, drops, self._catalogue.finds, known)
+            if self._ranker is not None:
+                queries = self._rank(self._ranker, shopper, queries, known)
             value = QueryList(shopper.seq, now_ms, self._settings.vllm.model, queries)
             refreshes.append(Refresh(shopper, encode_list(shopper.lease.sid, value)))
         for reason, count in drops.items():
             metrics.DROPS.labels(reason).inc(count)
         return refreshes, refused
+
+    def _rank(
+        self, ranker: Ranker, shopper: DueShopper, written: Sequence[ScoredQuery], known: Sequence[str]
+    ) -> tuple[ScoredQuery, ...]:
+        items = self._catalogue.items([entry.ref for entry in shopper.behaviour])
+        context = ShopperContext(time.time(), shopper.behaviour[::-1], shopper.profile, items)
+        generated = [one.query for one in written]
+        with metrics.RANKING_SECONDS.time():
+            ranked = ranked_list(ranker.chances(context, generated), self._catalogue.finds, known)
+        kept = sum(one.query in generated for one in ranked)
+        metrics.RANKED.labels("generated").inc(kept)
+        metrics.RANKED.labels("retrieved").inc(len(ranked) - kept)
+        return ranked
 
     def _reload_catalogue(self) -> None:
         root = self._settings.service.artefacts

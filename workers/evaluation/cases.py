@@ -67,6 +67,7 @@ class Item(NamedTuple):
     title: str
     category: str
     brand: str
+    price: float | None = None
 
 
 @dataclass(frozen=True)
@@ -216,8 +217,10 @@ def _items(dataset: Dataset) -> dict[str, Item]:
     for name in ("category", "brand"):
         if name not in items.columns:
             items = items.with_columns(pl.lit(None, pl.String).alias(name))
-    rows = items.select("item_id", "title", "category", "brand").iter_rows()
-    return {item_id: Item(title, category or "", brand or "") for item_id, title, category, brand in rows}
+    if "price" not in items.columns:
+        items = items.with_columns(pl.lit(None, pl.Float64).alias("price"))
+    rows = items.select("item_id", "title", "category", "brand", "price").iter_rows()
+    return {item_id: Item(title, category or "", brand or "", price) for item_id, title, category, brand, price in rows}
 
 
 def triggers(shopper: Shopper, limit: int) -> Iterator[str]:

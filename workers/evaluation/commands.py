@@ -33,6 +33,12 @@ def evaluate(
     next_query: Annotated[
         list[str] | None, typer.Option(help="NAME=DIR: as --compare, of a model taught the next query alone")
     ] = None,
+    judge: Annotated[
+        Path | None, typer.Option(help="CTR ranker of the part judge, which predicts clicks on what each row shows")
+    ] = None,
+    ranker: Annotated[
+        Path | None, typer.Option(help="directory of aigq train ranker: orders the rows aigq and without_model")
+    ] = None,
     baselines_only: Annotated[bool, typer.Option("--baselines-only", help="no model, no vLLM")] = False,
     cases: Annotated[int, typer.Option(min=1, help="test shoppers, at most")] = 2000,
     learners: Annotated[int, typer.Option(min=1, help="shoppers that baselines learn from, at most")] = 50_000,
@@ -64,7 +70,9 @@ def evaluate(
                 tasks[stage] = progress.add_task(stage, total=total)
             progress.advance(tasks[stage], done)
 
-        plan = run.Plan(data, models, drawn, cases=cases, learners=learners, min_items=min_items, seed=seed)
+        plan = run.Plan(
+            data, models, drawn, judge, ranker, cases=cases, learners=learners, min_items=min_items, seed=seed
+        )
         report = run.evaluate(plan, settings, advance)
     if known is not None:
         report["oracles"] = known

@@ -23,12 +23,14 @@ from service.ranking.candidates import (
 )
 from service.ranking.catalogue import Catalogue
 from service.ranking.merge import merge
+from service.ranking.shopper_context import ShopperContext
 from workers.common.generator import Generation
 from workers.common.list_parser import parse_list
 from workers.common.prompt import render_x2q_category, render_x2q_item
+from workers.common.ranked_list import Ranker, ranked_list
 from workers.evaluation.cases import QUERY_TYPES, Case, Split
 from workers.evaluation.methods import K, Lists
-from workers.evaluation.model import ModelLists, recently_searched
+from workers.evaluation.model import KEPT, ModelLists, recently_searched
 
 
 def behaviour_of(case: Case) -> list[BehaviourEntry]:
@@ -72,6 +74,8 @@ class Merged:
     x2q: Mapping[Trigger, Sequence[ScoredQuery]]
     catalogue: Catalogue
     now: float
+    ranker: Ranker | None = None
+    """Orders the shopper's list when it is written (`direct.ranker`)."""
 
     def suggest(self, cases: Sequence[Case], k: int = K, *, novel: bool = False) -> Lists:
         """See `Method.suggest`. For all targets nothing is left out; for novel ones, what a request leaves out."""
@@ -79,11 +83,24 @@ class Merged:
 
     def _answer(self, case: Case, k: int, *, novel: bool) -> list[str]:
         behaviour = behaviour_of(case)
-        candidates = from_u2q(self.u2q.scored(case, novel=novel))
+        exclude = recently_searched(case.history[-RECENT_EVENTS:]) if novel else []
+        candidates = from_u2q(self._written(case, novel=novel))
         triggers = live_triggers(behaviour, self.catalogue, CO_CLICK_TRIGGERS)
         candidates += from_x2q(triggers[:MAX_TRIGGERS], self.x2q.get, self.now)
         candidates += from_co_click(triggers, self.catalogue)
         candidates += from_popular(self.catalogue, case.profile, POPULAR_LIMIT)
-        exclude = recently_searched(case.history[-RECENT_EVENTS:]) if novel else []
         hints = merge(candidates, k, exclude)
         return [hint.query for hint in hints if not novel or hint.query not in case.searched]
+
+    def _written(self, case: Case, *, novel: bool) -> Sequence[ScoredQuery]:
+        """Return the list as the Direct worker writes it."""
+        written = self.u2q.scored(case, novel=novel)
+        if self.ranker is None:
+            return written
+        known = case.history[-KEPT:]
+        items = self.catalogue.items([act.ref for act in known if act.type not in QUERY_TYPES])
+        behaviour = [BehaviourEntry(act.type, act.ts, act.ref) for act in known]
+        chances = self.ranker.chances(
+            ShopperContext(self.now, behaviour, case.profile, items), [one.query for one in written]
+        )
+        return ranked_list(chances, self.catalogue.finds, recently_searched(known) if novel else ())

@@ -18,10 +18,12 @@ from service.contracts.settings import Settings, VllmSettings
 from service.ranking.catalogue import Catalogue
 from workers.common.dataset import ITEMS, Dataset
 from workers.common.generator import Generation
+from workers.common.ranked_list import Ranker, open_ranker
 from workers.evaluation import checkpoint, learned
 from workers.evaluation.baselines import NAMES, tuned_baselines
 from workers.evaluation.cases import Split, read_split
 from workers.evaluation.generate import generate
+from workers.evaluation.judge import judge_of, judged
 from workers.evaluation.measure import MAIN, NOVEL, Suggested, by_stratum, measure
 from workers.evaluation.merged import Merged, trigger_lists, trigger_prompts
 from workers.evaluation.methods import Method, Tuned
@@ -32,6 +34,8 @@ from workers.evaluation.server import preflight, serving
 from workers.evaluation.words import WordIndex
 
 MERGED: Final = "aigq"
+WITHOUT: Final = "without_model"
+"""As served if there were no model: what lists of a model add is `MERGED` over this."""
 _URL: Final = "AIGQ_VLLM_URL"
 Report = dict[str, Any]
 """The figures as JSON values; docs/evaluation.md says what each is."""
@@ -44,12 +48,15 @@ class Plan:
     """What to evaluate. Without `data` it is the sample shop.
 
     `models` maps a row's name to a checkpoint; the first is the one that is served as `aigq`. Those in `next_query`
-    were taught the next query alone.
+    were taught the next query alone. `judge` is a CTR ranker of other shoppers.
+    `ranker` orders the lists of the served one, as `direct.ranker` does.
     """
 
     data: Path | None = None
     models: Mapping[str, Path] = field(default_factory=dict)
     next_query: frozenset[str] = frozenset()
+    judge: Path | None = None
+    ranker: Path | None = None
     cases: int = 2000
     learners: int = 50_000
     min_items: int = 1
@@ -65,6 +72,8 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
         GeneratorError: the model server failed.
     """
     _check(plan)
+    scorer = None if plan.judge is None else judge_of(plan.judge)
+    ranker = None if plan.ranker is None else open_ranker(plan.ranker)
     seconds: dict[str, float] = {}
     dataset = Dataset(plan.data or sample_shop())
     with _timed(seconds, "read"):
@@ -80,13 +89,17 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
                 report["generation"] = {}
                 for place, (name, path) in enumerate(plan.models.items()):
                     ask = likeliest if name in plan.next_query else generate
-                    asked = _ask(name, path, split, catalogue, settings, advance, ask=ask, merged=place == 0)
+                    asked = _ask(name, path, split, catalogue, settings, advance, ranker, ask=ask, merged=place == 0)
                     suggested |= {one.name: Suggested.by(one, split.test) for one in asked.methods}
                     report["generation"][name] = _generation(asked.lists, split, catalogue, index, path)
             report |= {key: report["generation"][next(iter(plan.models))][key] for key in _TOP_LEVEL}
     with _timed(seconds, "measure"):
         names = [one.name for one in baselines]
         report["methods"], report["best_baseline"] = measure(suggested, split, index, names, plan.seed)
+        if scorer is not None:
+            shown = {name: one.novel for name, one in suggested.items()}
+            for name, figures in judged(shown, split, scorer, plan.seed).items():
+                report["methods"][name] |= figures
         report["strata"] = by_stratum(suggested, split, plan.seed)
         report["targets"] = _targets(split, index)
     report["cold"] = report["strata"]["history"]["cold"]["methods"]
@@ -97,7 +110,7 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
 
 def _check(plan: Plan) -> None:
     """Refuse what cannot end well before anything takes time."""
-    if taken := plan.models.keys() & {MERGED, *NAMES}:
+    if taken := plan.models.keys() & {MERGED, WITHOUT, *NAMES}:
         raise ConfigError(f"{', '.join(sorted(taken))}: is the name of another row; give the checkpoint another one")
     for path in plan.models.values():
         checkpoint.check(path)
@@ -136,11 +149,12 @@ def _ask(
     catalogue: Catalogue,
     settings: Settings,
     advance: Advance,
+    ranker: Ranker | None,
     *,
     ask: Callable[..., Coroutine[Any, Any, dict[str, Generation]]],
     merged: bool,
 ) -> _Asked:
-    """Return the lists of one checkpoint and, if it is the one served, the merged list."""
+    """Return the lists of one checkpoint and, if it is the one served, the merged lists with it and without."""
     words = {item_id: item.words for item_id, item in catalogue.items(list(split.items)).items()}
     prompts = {case.user_id: prompt_of(case, words, split.now) for case in split.test}
     triggers = trigger_prompts(split, split.test, catalogue, settings.think.max_items) if merged else {}
@@ -153,7 +167,12 @@ def _ask(
     if not merged:
         return _Asked(lists, [lists])
     x2q = trigger_lists(triggers, generations, catalogue.finds)
-    return _Asked(lists, [lists, Merged(MERGED, lists, x2q, catalogue, split.now)])
+    nothing = ModelLists(name, prompts, {}, catalogue.finds)
+    served = [
+        Merged(WITHOUT, nothing, {}, catalogue, split.now, ranker),
+        Merged(MERGED, lists, x2q, catalogue, split.now, ranker),
+    ]
+    return _Asked(lists, [lists, *served])
 
 
 @contextmanager

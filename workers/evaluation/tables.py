@@ -74,14 +74,19 @@ def _lists(report: Mapping[str, Any]) -> Table:
             percent(found["coverage"]),
             _number(found["novelty_bits"], 1),
             _number(found["length"], 1),
+            _number(found.get("judge@6")),
+            _interval(found.get("judge@6_ci"), _number),
         )
         for name, found in report["methods"].items()
     ]
     real = report["targets"]
-    rows.append(("(real searches)", percent(real["in_catalogue"]), "", percent(real["coverage"]), "", ""))
-    heads = ("method", "in catalogue", "distinct", "categories", "novelty, bits", "length")
+    rows.append(("(real searches)", percent(real["in_catalogue"]), "", percent(real["coverage"]), "", "", "", ""))
+    heads = ("method", "in catalogue", "distinct", "categories", "novelty, bits", "length", "judge", "95%")
     items = report["data"]["min_items"]
-    about = f"In catalogue: all content words together in {items} item(s). Categories: share of them that lists reach."
+    about = (
+        f"In catalogue: all content words together in {items} item(s). Categories: share of them that lists reach. "
+        "Judge (--judge): clicks that a CTR ranker of other shoppers predicts on the first six, if all are looked at."
+    )
     return Table("What the lists are like (novel lists)", about, heads, rows, brief=True)
 
 

@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from service.contracts.errors import ArtefactError
 from service.ranking.catalogue import digest
-from workers.common.dataset import Dataset
+from workers.common.dataset import MANIFEST, Dataset
 from workers.training import card, ctr_commands, grpo_commands, samples
 from workers.training.recipe import Recipe
 
@@ -24,7 +24,7 @@ grpo_commands.add(app)
 
 
 _Data = Annotated[Path, typer.Option(help="dataset directory")]
-_Out = Annotated[Path, typer.Option(help="checkpoint directory to write")]
+_Out = Annotated[Path, typer.Option(help="directory to write")]
 _Seed = Annotated[int | None, typer.Option(help="of all randomness; default: the recipe's")]
 _Name = Annotated[str, typer.Option(help="name of a file in configs/train")]
 
@@ -50,7 +50,9 @@ def sft(
 
 @app.command("all", epilog="Example: aigq train all --data data/shop --recipe mini --out models/aigq-mini")
 def whole_road(data: _Data, out: _Out, recipe: _Name = "mini", seed: _Seed = None) -> None:
-    """CTR ranker (OUT-ctr), its judge (OUT-judge), then the model. Run it again after a kill: what is done stays.
+    """CTR ranker (OUT-ctr), its judge (OUT-judge), the ranker of next searches (OUT-ranker), then the model.
+
+    Run it again after a kill: what is done stays.
 
     Logs without hint exposures have no clicks on hints to rank by: the model then learns from searches alone.
     """
@@ -68,7 +70,18 @@ def whole_road(data: _Data, out: _Out, recipe: _Name = "mini", seed: _Seed = Non
         typer.echo(
             f"{data}: has no hint exposures, so there is no CTR ranker; lists are learned from searches", err=True
         )
-    typer.echo(orjson.dumps({**made, **_sft(data, out, chosen, None)}))
+    made["ranker"] = str(out.with_name(f"{out.name}-ranker"))
+    typer.echo(orjson.dumps({**made, **_sft(data, out, chosen, None, Path(made["ranker"]))}))
+
+
+@app.command(epilog="Example: aigq train ranker --data data/shop --out models/ranker")
+def ranker(data: _Data, out: _Out, recipe: _Name = "mini", seed: _Seed = None) -> None:
+    """Learn to order what a shopper may search next: for lists when they are written (`direct.ranker`)."""
+    chosen, dataset = _recipe(recipe, seed), Dataset(data)
+    with Progress(console=Console(stderr=True)) as progress:
+        shop = _read(dataset, chosen, progress)
+    _save_ranker(shop, dataset, chosen, out)
+    typer.echo(orjson.dumps({"model": str(out), "queries": len(shop.ranker.counts.popularity)}))
 
 
 def _recipe(name: str, seed: int | None) -> Recipe:
@@ -76,15 +89,26 @@ def _recipe(name: str, seed: int | None) -> Recipe:
     return chosen if seed is None else chosen.model_copy(update={"seed": seed})
 
 
-def _sft(data: Path, out: Path, chosen: Recipe, start: Path | None) -> dict[str, Any]:
+def _read(dataset: Dataset, chosen: Recipe, progress: Progress) -> samples.Shop:
+    learning = progress.add_task("what is searched next", total=None)
+    return samples.Shop.read(dataset, chosen.data, chosen.seed, lambda done: progress.advance(learning, done))
+
+
+def _save_ranker(shop: samples.Shop, dataset: Dataset, chosen: Recipe, folder: Path) -> None:
+    source = {"manifest_blake2b": digest(dataset.root / MANIFEST), **dataset.manifest}
+    shop.ranker.save(folder, {"data": source, "cut_off": shop.period[1], "seed": chosen.seed})
+
+
+def _sft(data: Path, out: Path, chosen: Recipe, start: Path | None, ranker_out: Path | None = None) -> dict[str, Any]:
     dataset = Dataset(data)
     if start is not None and not (start / "model.safetensors").exists():
         raise ArtefactError(
             f"{start}: is not a checkpoint (no model.safetensors); --start names a directory of models/"
         )
     with Progress(console=Console(stderr=True)) as progress:
-        learning = progress.add_task("what is searched next", total=None)
-        shop = samples.Shop.read(dataset, chosen.data, chosen.seed, lambda done: progress.advance(learning, done))
+        shop = _read(dataset, chosen, progress)
+        if ranker_out is not None:
+            _save_ranker(shop, dataset, chosen, ranker_out)
         labelling = progress.add_task("samples", total=len(shop.histories))
         rows = samples.build(shop, chosen.data, chosen.seed, lambda done: progress.advance(labelling, done))
     rng = np.random.default_rng(chosen.seed)

@@ -7,15 +7,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from service.ranking.filter import reject_reason
+from service.ranking.next_counts import FADE, NextCounts, segment_of, trigger_keys
 from workers.training.sessions import DAY_S, Act, History
 
 _AHEAD = 4
 _AHEAD_S = 2 * DAY_S
-_FADE = 0.7
 _DAMPING = 3.0
 """Added to a trigger's count, so that a trigger seen once does not speak with certainty."""
 _KEPT = 32
-_TRAIL = 8
 _MIN_SUPPORT = 2
 _COMMON_POWER = 0.15
 """How much the popular is held back among what follows a trigger."""
@@ -28,7 +27,7 @@ Pair = tuple[str, str]
 class Production:
     """Counts over histories: popularity, and what is searched after and before a trigger.
 
-    A trigger is a query, "item:ID" or "category:PATH". `after` and `before` map it to (query, score), best first.
+    `counts` are what ranking needs; `before` maps a trigger to (query that led to it, score), best first.
     """
 
     def __init__(self, histories: Iterable[History], categories: Mapping[str, str], min_shoppers: int) -> None:
@@ -41,13 +40,13 @@ class Production:
             # Not a set: its order differs between runs, and with it which of two equally popular queries comes first.
             searched = dict.fromkeys(act.query for act in history.acts if act.query is not None).keys()
             shoppers.update(searched)
-            segments[_segment(history.profile)].update(searched)
+            segments[segment_of(history.profile)].update(searched)
         self.popularity = {
             query: count
             for query, count in sorted(shoppers.items(), key=lambda pair: (-pair[1], pair[0]))
             if count >= min_shoppers and reject_reason(query) is None
         }
-        self._popular = {segment: self._shares(counts) for segment, counts in segments.items()}
+        popular = {segment: self._shares(counts) for segment, counts in segments.items()}
         after: defaultdict[Pair, float] = defaultdict(float)
         before: defaultdict[Pair, float] = defaultdict(float)
         support: Counter[Pair] = Counter()
@@ -58,14 +57,12 @@ class Production:
             for pair in precedes:
                 before[pair] += 1.0
             support.update(follows.keys() | precedes)
-        self.after = self._table(after, support)
+        self.counts = NextCounts(self.popularity, popular, self._table(after, support))
         self.before = self._table(before, support)
 
     def triggers(self, act: Act) -> tuple[str, ...]:
         """Return an act's triggers, most specific first."""
-        if act.query is not None:
-            return (act.query,)
-        return (f"item:{act.item_id}", f"category:{self._categories.get(act.item_id or '', '')}")
+        return trigger_keys(act.query, act.item_id, self._categories.get(act.item_id or "", ""))
 
     def _pairs(self, acts: Sequence[Act]) -> tuple[dict[Pair, float], set[Pair]]:
         """Return one shopper's (trigger, later query) weights, and (trigger, query that led to it) pairs."""
@@ -87,7 +84,7 @@ class Production:
                 if later.query in self.popularity:
                     for trigger in self.triggers(act):
                         follows.setdefault((trigger, later.query), weight)
-                weight *= _FADE
+                weight *= FADE
         return follows, precedes
 
     def _table(self, weights: Mapping[Pair, float], support: Mapping[Pair, int]) -> Table:
@@ -105,30 +102,3 @@ class Production:
         total = sum(counts.values())
         known = [(query, count) for query, count in counts.most_common(4 * _HEAD) if query in self.popularity]
         return {query: count / total for query, count in known[:_HEAD]}
-
-    def popular(self, profile: Mapping[str, str]) -> Mapping[str, float]:
-        """Return the most searched queries of shoppers like this one, with their share of searches."""
-        return self._popular.get(_segment(profile), {})
-
-    def following(self, before: Sequence[Act]) -> dict[str, float]:
-        """Return a score for each query that follows one of the latest distinct acts of `before`."""
-        scores: defaultdict[str, float] = defaultdict(float)
-        trail: dict[str, tuple[str, ...]] = {}
-        for act in reversed(before):
-            keys = self.triggers(act)
-            trail.setdefault(keys[0], keys)
-            if len(trail) == _TRAIL:
-                break
-        weight = 1.0
-        for keys in trail.values():
-            for key in keys:
-                if found := self.after.get(key):
-                    for query, score in found:
-                        scores[query] += weight * score
-                    break  # the item says more than its category
-            weight *= _FADE
-        return scores
-
-
-def _segment(profile: Mapping[str, str]) -> str:
-    return f"{profile.get('segment', '')}/{profile.get('locale', '')}"

@@ -15,7 +15,8 @@ from service.contracts.codecs import BehaviourEntry
 from service.contracts.errors import ArtefactError
 from service.contracts.text import normalise
 from service.ranking.catalogue import Item
-from service.ranking.features import MAX_ENTRIES, ShopperContext
+from service.ranking.features import MAX_ENTRIES
+from service.ranking.shopper_context import ShopperContext
 from workers.common.dataset import EVENTS, MANIFEST, Dataset
 from workers.common.prompt import BEHAVIOUR
 from workers.common.split import cut_off, part_of

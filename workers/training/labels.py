@@ -1,14 +1,15 @@
 """Stage 2: interest-guided labels. One ordered list a moment: clicked > searched > ranked by what production knows.
 
-Production is counts (`workers.training.counts`), ordered by trees (`workers.training.next_search`).
+Production is counts (`workers.training.counts`), ordered by trees (`service.ranking.next_search`).
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 from service.contracts.text import near_key
+from service.ranking.next_search import NextSearch
+from service.ranking.shopper_context import ShopperContext
 from workers.common.list_parser import LIST_SIZE
 from workers.training.counts import Production
-from workers.training.next_search import NextSearch
 from workers.training.sessions import Moment
 
 SEARCHED = 1
@@ -18,9 +19,9 @@ OWN_KEPT = 4
 """Serving drops what was just searched, so a list must hold enough beside it."""
 
 
-def label(moment: Moment, profile: Mapping[str, str], ranker: NextSearch) -> list[str]:
+def label(moment: Moment, context: ShopperContext, ranker: NextSearch) -> list[str]:
     """Return the label of a moment: at most `LIST_SIZE` queries, no two alike; empty if nothing known was searched."""
-    return order(moment, ranker.chances(moment.before, profile, moment.now), ranker.candidates.production.popularity)
+    return order(moment, ranker.chances(context), ranker.counts.popularity)
 
 
 def order(moment: Moment, ranked: Iterable[str], known: Collection[str]) -> list[str]:
@@ -36,11 +37,12 @@ def order(moment: Moment, ranked: Iterable[str], known: Collection[str]) -> list
 
 def trigger_label(key: str, wider: str, production: Production) -> list[str]:
     """Return the label of a trigger: by turns what led to it and what came after it; `wider` fills up."""
-    after = [query for query, _ in (*production.after.get(key, ())[:8], *production.after.get(wider, ()))]
+    after = production.counts.after
+    later = [query for query, _ in (*after.get(key, ())[:8], *after.get(wider, ()))]
     before = [query for query, _ in production.before.get(key, ())]
     mixed: list[str] = []
-    for n in range(max(len(after), len(before))):
-        mixed += [*before[n : n + 1], *after[n : n + 1]]
+    for n in range(max(len(later), len(before))):
+        mixed += [*before[n : n + 1], *later[n : n + 1]]
     return distinct(mixed)
 
 

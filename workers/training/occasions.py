@@ -6,10 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
-from service.contracts.codecs import BehaviourEntry
 from service.contracts.errors import ArtefactError
 from service.ranking.ctr import CtrScorer, sigmoid
-from service.ranking.features import ShopperContext
+from service.ranking.shopper_context import ShopperContext
 from workers.common.prompt import MAX_EVENTS, render_u2q
 from workers.training.labels import OWN_KEPT, order
 from workers.training.next_search import AHEAD
@@ -52,11 +51,10 @@ def occasions(shop: Shop, recipe: DataRecipe, count: int, seed: int, progress: C
             drawn = list(moments(history, 2, recipe.label_window_days, shop.period, rng))
             for n in rng.permutation(len(drawn))[:1].tolist():
                 moment = drawn[n]
-                chances = shop.ranker.chances(moment.before, history.profile, moment.now)
+                context = shop.context(moment, history.profile)
+                chances = shop.ranker.chances(context)
                 if queries := order(moment, chances, shop.production.popularity):
                     told = [shop.told(act, rng) for act in moment.before[-2 * MAX_EVENTS :]]
-                    known = [BehaviourEntry(act.type, act.ts, act.query or act.item_id or "") for act in moment.before]
-                    context = ShopperContext(moment.now, known, history.profile, shop.ranker.candidates.items)
                     coming = [act.query for act in moment.after if act.query is not None][:AHEAD]
                     prompt, own = render_u2q(told, history.profile, moment.now), moment.own
                     found.append(Occasion(prompt, queries, coming, context, expected(chances, queries, own), own))

@@ -16,6 +16,9 @@ import polars as pl
 import polars.selectors as cs
 
 from service.contracts.errors import ArtefactError
+from service.ranking.catalogue import Item
+from service.ranking.next_search import Candidates, NextSearch
+from service.ranking.shopper_context import ShopperContext
 from workers.common.dataset import Dataset
 from workers.common.item_text import surrogates
 from workers.common.prompt import (
@@ -32,7 +35,7 @@ from workers.common.prompt import (
 from workers.training.counts import Production
 from workers.training.ctr import FOLDS, fold_of
 from workers.training.labels import label, trigger_label
-from workers.training.next_search import Candidates, NextSearch, catalogue
+from workers.training.next_search import catalogue, context_of, learn
 from workers.training.query_counts import ItemWords, count
 from workers.training.recipe import DataRecipe
 from workers.training.sessions import Act, History, Moment, histories, learning_period, moments, read_events
@@ -72,13 +75,14 @@ class Shop:
     items: pl.DataFrame
     titles: Mapping[str, str]
     words: Mapping[str, str]
+    catalogue: Mapping[str, Item]
+    production: Production
     ranker: NextSearch
     period: tuple[float, float]
 
-    @property
-    def production(self) -> Production:
-        """The counts over all histories."""
-        return self.ranker.candidates.production
+    def context(self, moment: Moment, profile: Mapping[str, str]) -> ShopperContext:
+        """Return what rankers are told of a moment."""
+        return context_of(moment.before, profile, moment.now, self.catalogue)
 
     @classmethod
     def read(cls, dataset: Dataset, recipe: DataRecipe, seed: int, progress: Callable[[int], None]) -> Self:
@@ -94,19 +98,20 @@ class Shop:
         described, words = catalogue(items), ItemWords(items)
         profiles = dataset.profiles().select("user_id", cs.string().exclude("user_id"))
 
-        def counted(some: Sequence[History]) -> Candidates:
+        def counted(some: Sequence[History]) -> tuple[Production, Candidates]:
             users = [history.user_id for history in some]
             production = Production(some, {key: item.category for key, item in described.items()}, min_shoppers)
             stats = count(events.filter(pl.col("user_id").is_in(users)), words, profiles)
-            return Candidates(production, stats, described)
+            return production, Candidates(production.counts, stats)
 
         folds = [[one for one in people if fold_of(one.user_id) == fold] for fold in range(FOLDS)]
         apart = (
-            (counted([one for other in folds if other is not fold for one in other]), fold) for fold in folds if fold
+            (counted([one for other in folds if other is not fold for one in other])[1], fold) for fold in folds if fold
         )
-        ranker = NextSearch.learn(apart, counted(people), period, seed, progress)
+        production, candidates = counted(people)
+        ranker = learn(apart, candidates, described, period, seed, progress)
         titles = dict(items.select("item_id", "title").iter_rows())
-        return cls(people, items, titles, surrogates(events, items), ranker, period)
+        return cls(people, items, titles, surrogates(events, items), described, production, ranker, period)
 
     def told(self, act: Act, rng: np.random.Generator) -> Action:
         """Return an act as prompts tell it."""
@@ -138,7 +143,7 @@ def u2q_sample(
     moment: Moment, profile: Mapping[str, str], shop: Shop, recipe: DataRecipe, rng: np.random.Generator
 ) -> Sample | None:
     """Return a moment's row; None if nothing known was searched after it."""
-    queries = label(moment, profile, shop.ranker)
+    queries = label(moment, shop.context(moment, profile), shop.ranker)
     if not queries:
         return None
     last = len(moment.before) - 3

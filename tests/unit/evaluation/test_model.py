@@ -1,6 +1,7 @@
 """The model's lists: prompt, parser, merge and catalogue are those of the workers and the service."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from service.contracts.errors import GeneratorUnavailable
 from service.contracts.keys import category_trigger, item_trigger
 from service.ranking.catalogue import Catalogue
+from service.ranking.shopper_context import ShopperContext
 from tests.unit.evaluation.shops import CUT, DAY
 from workers.common.dataset import Dataset
 from workers.common.fake_generator import FakeGenerator
@@ -99,6 +101,15 @@ def test_the_learned_catalogue_knows_learners_only(catalogue: Catalogue, split: 
     catalogue.close()
 
 
+class LikesTheLast:
+    """A ranker that found one more, and prefers it."""
+
+    def chances(self, context: ShopperContext, generated: Sequence[str] = ()) -> dict[str, float]:
+        """See `Ranker.chances`."""
+        assert [entry.ref for entry in context.behaviour] == [*context.items]
+        return {"office chair": 0.9, **dict.fromkeys(generated, 0.1)}
+
+
 def test_merged_is_what_a_request_would_answer(catalogue: Catalogue, split: Split) -> None:
     """What the item's list and co-click agree on leads, the shopper's list follows, popular queries fill up."""
     item = "camping stove-item"
@@ -116,6 +127,8 @@ def test_merged_is_what_a_request_would_answer(catalogue: Catalogue, split: Spli
     (answer,) = merged.suggest([case])
     assert answer[:2] == ["sleeping bag", "diapers"]
     assert "camping stove" in answer[2:]
+    ranked = Merged("aigq", u2q, x2q, catalogue, CUT, LikesTheLast())
+    assert ranked.suggest([case])[0][:2] == ["office chair", "diapers"]
     own = Case("c", {"segment": "segment 0"}, [*case.history, Act("search", CUT - 60, "Tent")], ("x",))
     assert "tent" in merged.suggest([own])[0]
     assert "tent" not in merged.suggest([own], novel=True)[0]

@@ -16,8 +16,9 @@ from service.contracts.errors import ArtefactError
 from service.ranking.catalogue import Item
 from service.ranking.ctr import CtrMeta, CtrScorer, save
 from service.ranking.fact_cache import FactCache
-from service.ranking.features import FEATURES, ShopperContext, features
+from service.ranking.features import FEATURES, features
 from service.ranking.query_stats import QueryRow, QueryStats
+from service.ranking.shopper_context import ShopperContext
 
 NOW = 1_793_000_000.0
 HOUR = 3600.0

@@ -16,7 +16,8 @@ from service.contracts.errors import ArtefactError
 from service.ranking.catalogue import Item
 from service.ranking.ctr import CtrScorer
 from service.ranking.fact_cache import FactCache
-from service.ranking.features import FEATURES, ShopperContext, features
+from service.ranking.features import FEATURES, features
+from service.ranking.shopper_context import ShopperContext
 from workers.common.dataset import EVENT_SCHEMA, ITEM_SCHEMA, PROFILE_SCHEMA, Dataset, DatasetWriter
 from workers.common.split import part_of
 from workers.training import ctr, ctr_commands, exposures

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from service.ranking.features import ShopperContext
+from service.ranking.shopper_context import ShopperContext
 from workers.training.occasions import Occasion, Rewarder
 from workers.training.recipe import GrpoRecipe, Recipe, RewardWeights
 from workers.training.rewards import LineScores, Written, droppable, query_rewards, sequence_reward

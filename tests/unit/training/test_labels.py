@@ -1,6 +1,6 @@
 """The order of a label, over any history: clicked > searched > ranked; and what may be in it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.contracts.text import near_key
+from service.ranking.shopper_context import ShopperContext
 from workers.common.list_parser import LIST_SIZE
 from workers.training.counts import Production
 from workers.training.labels import SEARCHED, distinct, label
@@ -39,13 +40,12 @@ class InOrder:
     """Ranks as told, whatever the shopper did."""
 
     def __init__(self, production: Production, order: Sequence[str]) -> None:
-        self.candidates = self
-        self.production = production
+        self.counts = production.counts
         self._order = order
 
-    def chances(self, before: Sequence[Act], profile: Mapping[str, str], now: float) -> dict[str, float]:
+    def chances(self, context: ShopperContext) -> dict[str, float]:
         """See `NextSearch.chances`."""
-        del before, profile, now
+        del context
         return {query: 1.0 / place for place, query in enumerate(self._order, start=1)}
 
 
@@ -75,7 +75,7 @@ def test_what_comes_leads_and_the_rest_keeps_its_rank(
     one = history(acts)
     ranker: Any = InOrder(production(one), order)
     for moment in moments(one, 6, 7.0, PERIOD, np.random.default_rng(seed)):
-        found = label(moment, one.profile, ranker)
+        found = label(moment, ShopperContext(moment.now), ranker)
         coming = distinct([act.query for act in moment.after if act.query is not None][: SEARCHED + moment.hinted])
         assert found[: len(coming)] == coming
         if moment.hinted:
@@ -106,7 +106,7 @@ def test_a_rare_query_is_in_no_label(people: list[list[tuple[str, str, float]]],
     ranker: Any = InOrder(counts, list(counts.popularity))
     for one in known:
         for moment in moments(one, 4, 7.0, PERIOD, np.random.default_rng(seed)):
-            for query in label(moment, one.profile, ranker):
+            for query in label(moment, ShopperContext(moment.now), ranker):
                 assert sum(any(act.query == query for act in other.acts) for other in known) >= floor
 
 
@@ -116,7 +116,7 @@ def test_own_queries_leave_room_for_new_ones() -> None:
     ranker: Any = InOrder(production(one), ["rope", "mat", "cup", "hat", "bag", "tent", "stove"])
     *_, last = sorted(moments(one, 12, 7.0, PERIOD, np.random.default_rng(1)), key=lambda moment: len(moment.before))
     assert [act.query for act in last.after] == ["lamp"]
-    assert label(last, one.profile, ranker) == ["lamp", "rope", "mat", "cup", "hat", "tent", "stove"]
+    assert label(last, ShopperContext(last.now), ranker) == ["lamp", "rope", "mat", "cup", "hat", "tent", "stove"]
 
 
 def test_nothing_known_ahead_is_no_label() -> None:
@@ -124,6 +124,9 @@ def test_nothing_known_ahead_is_no_label() -> None:
     one = history([("search", "tent", 1.0), ("search", "my own words", 10.0)])
     counts = production(one, history([("search", "tent", 1.0)]), min_shoppers=2)
     ranker: Any = InOrder(counts, ["tent"])
-    found = [label(moment, one.profile, ranker) for moment in visits(one, 9, (5.0, 9.0), np.random.default_rng(1))]
+    found = [
+        label(moment, ShopperContext(moment.now), ranker)
+        for moment in visits(one, 9, (5.0, 9.0), np.random.default_rng(1))
+    ]
     assert found
     assert not any(found)

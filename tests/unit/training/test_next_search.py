@@ -1,11 +1,16 @@
 """The ranker of next searches: where candidates come from, and that it learns what follows what."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
+from service.contracts.errors import ArtefactError
+from service.ranking.next_search import COUNTS, MODEL, QUERIES, Candidates, NextSearch
+from service.ranking.shopper_context import ShopperContext
 from workers.training.counts import Production
-from workers.training.next_search import Candidates, NextSearch, catalogue
+from workers.training.next_search import catalogue, context_of, learn
 from workers.training.query_counts import ItemWords, count
 from workers.training.sessions import Act, History
 
@@ -14,6 +19,7 @@ ITEMS = pl.DataFrame(
     schema=["item_id", "title", "category", "brand", "price"],
     orient="row",
 )
+CATALOGUE = catalogue(ITEMS)
 DAY = 86400.0
 
 
@@ -37,23 +43,27 @@ def candidates(histories: list[History]) -> Candidates:
     rows = [(h.user_id, act.ts, act.type, act.query, act.item_id) for h in histories for act in h.acts]
     acts = pl.DataFrame(rows, schema=["user_id", "ts", "type", "query", "item_id"], orient="row")
     profiles = pl.DataFrame({"user_id": [h.user_id for h in histories], "segment": "campers"})
-    described = catalogue(ITEMS)
-    production = Production(histories, {key: item.category for key, item in described.items()}, 2)
-    return Candidates(production, count(acts, ItemWords(ITEMS), profiles), described)
+    production = Production(histories, {key: item.category for key, item in CATALOGUE.items()}, 2)
+    return Candidates(production.counts, count(acts, ItemWords(ITEMS), profiles))
+
+
+def context(before: list[Act], now: float) -> ShopperContext:
+    """Return what a ranker is told of a camper."""
+    return context_of(before, {"segment": "campers"}, now, CATALOGUE)
 
 
 @pytest.fixture(scope="module")
 def learned() -> NextSearch:
     """Return a ranker of 240 shoppers, learned from half and counted from the other half."""
     known = people(240)
-    return NextSearch.learn([(candidates(known[:120]), known[120:])], candidates(known), (0.0, 12 * DAY), 1)
+    return learn([(candidates(known[:120]), known[120:])], candidates(known), CATALOGUE, (0.0, 12 * DAY), 1)
 
 
 def test_it_learns_what_follows(learned: NextSearch) -> None:
     """After a tent the stove, after a lamp the bulb."""
     for first, item, second in (("dome tent", "tent-1", "gas stove"), ("desk lamp", "lamp-1", "light bulb")):
         before = [Act(0.0, "search", first, None), Act(60.0, "click", None, item)]
-        ranked = list(learned.chances(before, {"segment": "campers"}, 3600.0))
+        ranked = list(learned.chances(context(before, 3600.0)))
         assert ranked.index(second) < min(
             ranked.index(other) for other in ("gas stove", "light bulb") if other != second
         )
@@ -61,7 +71,7 @@ def test_it_learns_what_follows(learned: NextSearch) -> None:
 
 def test_a_stranger_gets_what_is_popular(learned: NextSearch) -> None:
     """Nothing is known of the shopper but the segment."""
-    assert set(learned.chances([], {"segment": "campers"}, 0.0)) == {
+    assert set(learned.chances(context([], 0.0))) == {
         "snacks", "dome tent", "desk lamp", "gas stove", "light bulb",
     }  # fmt: skip
 
@@ -72,7 +82,7 @@ def test_what_shares_words_is_a_candidate_though_nobody_went_there() -> None:
         *people(8),
         *(History(f"x{n}", {"segment": "other"}, [Act(0.0, "search", "big tent", None)]) for n in range(2)),
     ]
-    queries, table = candidates(known).find([Act(0.0, "search", "dome tent", None)], {"segment": "campers"}, 60.0)
+    queries, table = candidates(known).find(context([Act(0.0, "search", "dome tent", None)], 60.0))
     assert {"big tent", "dome tent", "gas stove"} <= set(queries)
     assert len(set(queries)) == len(queries) == len(table)
     assert np.isfinite(table[:, -7:]).all()
@@ -81,6 +91,38 @@ def test_what_shares_words_is_a_candidate_though_nobody_went_there() -> None:
 def test_too_little_to_learn_from_keeps_the_order_of_candidates() -> None:
     """No search came after any drawn moment: candidates stay in the order of counts."""
     known = candidates(people(8))
-    ranker = NextSearch.learn([(known, [History("u", {}, [])])], known, (0.0, DAY), 1)
+    ranker = learn([(known, [History("u", {}, [])])], known, CATALOGUE, (0.0, DAY), 1)
     assert ranker.trees is None
-    assert next(iter(ranker.chances([Act(0.0, "search", "dome tent", None)], {}, 60.0))) == "gas stove"
+    assert (
+        next(iter(ranker.chances(context_of([Act(0.0, "search", "dome tent", None)], {}, 60.0, CATALOGUE))))
+        == "gas stove"
+    )
+
+
+def test_a_generated_query_is_ranked_too(learned: NextSearch) -> None:
+    """What a model wrote is a candidate, also if nobody ever searched it; what others searched keeps its chance."""
+    asked = context([Act(0.0, "search", "dome tent", None)], 3600.0)
+    before, found = learned.chances(asked), learned.chances(asked, ["tent pegs", "gas stove"])
+    assert found.keys() == before.keys() | {"tent pegs"}
+    assert all(found[query] == pytest.approx(chance) for query, chance in before.items())
+
+
+def test_what_was_saved_is_opened(learned: NextSearch, tmp_path: Path) -> None:
+    """Same candidates, same chances; what is cut short is refused, and says what to do."""
+    learned.save(tmp_path / "ranker", {"data": "test"})
+    asked = context([Act(0.0, "search", "dome tent", None), Act(9.0, "click", None, "tent-1")], 3600.0)
+    assert NextSearch.open(tmp_path / "ranker").chances(asked) == pytest.approx(learned.chances(asked), rel=1e-3)
+    for name in (COUNTS, MODEL, QUERIES):
+        content = (tmp_path / "ranker" / name).read_bytes()
+        (tmp_path / "ranker" / name).write_bytes(content[:-1])
+        with pytest.raises(ArtefactError, match="aigq train ranker"):
+            NextSearch.open(tmp_path / "ranker")
+        (tmp_path / "ranker" / name).write_bytes(content)
+
+
+def test_a_ranker_without_trees_is_saved_too(tmp_path: Path) -> None:
+    """Logs too short to learn from still give counts."""
+    known = candidates(people(8))
+    NextSearch(known, None).save(tmp_path / "ranker", {})
+    asked = context([Act(0.0, "search", "dome tent", None)], 60.0)
+    assert list(NextSearch.open(tmp_path / "ranker").chances(asked)) == list(NextSearch(known, None).chances(asked))

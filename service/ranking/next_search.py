@@ -1,0 +1,154 @@
+"""What a shopper may search next, likeliest first. Candidates: from counts, words, own queries, and a model.
+
+Trees learned from what shoppers did search next order them. The features are the CTR ranker's, and where a candidate
+came from. A click model itself orders them worse (docs/experiments.md, 2026-11-23): it knows what attracts a glance.
+
+A directory: `model.txt` (LightGBM), `queries.json` (query statistics), `counts.json`, `meta.json`. Written by
+`aigq train ranker`.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Self
+
+import bm25s
+import lightgbm
+import numpy as np
+
+from service.contracts.errors import ArtefactError
+from service.contracts.text import near_key, terms
+from service.ranking import model_folder
+from service.ranking.fact_cache import FactCache
+from service.ranking.features import FEATURES, MAX_ENTRIES, VERSION, features
+from service.ranking.next_counts import NextCounts
+from service.ranking.query_stats import Floats, QueryStats
+from service.ranking.shopper_context import ShopperContext
+
+MODEL: Final = "model.txt"
+QUERIES: Final = "queries.json"
+COUNTS: Final = "counts.json"
+SOURCES: Final = ("follow", "follow_rank", "own_day", "own_month", "text", "popular", "shoppers")
+"""The features beside the CTR ranker's."""
+_FIX: Final = "train it with: aigq train ranker --data DIR --out models/ranker"
+_FOLLOWING: Final = 60
+_OWN: Final = 20
+_TEXT: Final = 40
+_TEXT_ACTS: Final = 3
+_HALF_LIVES: Final = (1.0, 30.0)
+_DAY_S: Final = 86400.0
+_QUERY_TYPES: Final = frozenset({"search", "hint_click"})
+
+
+class Candidates:
+    """Finds candidates and describes them in numbers. Not for use by several threads at once."""
+
+    def __init__(self, counts: NextCounts, stats: QueryStats) -> None:
+        self.counts, self.stats = counts, stats
+        self._cache = FactCache(stats)
+        self._queries = list(counts.popularity)
+        logging.getLogger("bm25s").setLevel(logging.WARNING)  # its import sets DEBUG
+        self._text = bm25s.BM25()
+        corpus = [_words(query) for query in self._queries]
+        self._vocabulary = frozenset(word for words in corpus for word in words)
+        if self._vocabulary:
+            self._text.index([list(words) or [""] for words in corpus], show_progress=False)
+
+    def find(self, context: ShopperContext, generated: Sequence[str] = ()) -> tuple[list[str], Floats]:
+        """Return candidates, `generated` ones among them, and their features, shape (candidates, features)."""
+        counts, behaviour = self.counts, sorted(context.behaviour, key=lambda entry: entry.ts)
+        follow = counts.following(reversed(behaviour), context.items)
+        popular = counts.popular_with(context.profile)
+        own: list[dict[str, float]] = [defaultdict(float) for _ in _HALF_LIVES]
+        for entry in behaviour:
+            if entry.type in _QUERY_TYPES and entry.ref in counts.popularity:
+                for scores, days in zip(own, _HALF_LIVES, strict=True):
+                    scores[entry.ref] += 0.5 ** ((context.now - entry.ts) / _DAY_S / days)
+        text = self._alike(context, behaviour)
+        best = sorted(follow, key=lambda query: (-follow[query], query))[:_FOLLOWING]
+        mine = list(dict.fromkeys(entry.ref for entry in reversed(behaviour) if entry.ref in own[0]))[:_OWN]
+        queries = list(dict.fromkeys([*best, *mine, *text, *popular, *generated]))
+        rank = {query: place for place, query in enumerate(best)}
+        columns = [
+            [follow.get(query, 0.0) for query in queries],
+            [rank.get(query, len(best)) for query in queries],
+            *([scores.get(query, 0.0) for query in queries] for scores in own),
+            [text.get(query, 0.0) for query in queries],
+            [popular.get(query, 0.0) for query in queries],
+            [float(counts.popularity.get(query, 0)) for query in queries],
+        ]
+        recent = ShopperContext(context.now, behaviour[-2 * MAX_ENTRIES :], context.profile, context.items)
+        table = np.array(columns, dtype=np.float32).T
+        return queries, np.hstack([features(self._cache, recent, queries), table])
+
+    def _alike(self, context: ShopperContext, behaviour: Sequence[Any]) -> dict[str, float]:
+        """Return queries that share words with the latest actions, with their BM25 scores."""
+        told: dict[str, None] = {}
+        for entry in reversed(behaviour):
+            item = None if entry.type in _QUERY_TYPES else context.items.get(entry.ref)
+            told.setdefault(entry.ref if entry.type in _QUERY_TYPES else item.title if item else "")
+            if len(told) == _TEXT_ACTS:
+                break
+        words = [word for text in told for word in _words(text) if word in self._vocabulary]
+        if not words:
+            return {}
+        scores = self._text.get_scores(words)
+        best = np.argpartition(-scores, min(_TEXT, len(scores) - 1))[:_TEXT]
+        return {self._queries[place]: float(scores[place]) for place in best if scores[place] > 0}
+
+
+@dataclass(frozen=True, slots=True)
+class NextSearch:
+    """A learned ranker of next searches. Not for use by several threads at once."""
+
+    candidates: Candidates
+    trees: lightgbm.Booster | None
+    """None where logs were too few to learn from: candidates then keep the order of `Candidates.find`."""
+
+    @property
+    def counts(self) -> NextCounts:
+        """What the candidates come from."""
+        return self.candidates.counts
+
+    def chances(self, context: ShopperContext, generated: Sequence[str] = ()) -> dict[str, float]:
+        """Return candidates, likeliest first, with the chance that each is searched next (all 1 without trees)."""
+        queries, table = self.candidates.find(context, generated)
+        if self.trees is None or not queries:
+            return dict.fromkeys(queries, 1.0)
+        scores = np.asarray(self.trees.predict(table, num_threads=1))
+        return {queries[place]: float(scores[place]) for place in np.argsort(-scores, kind="stable")}
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open the ranker in `folder`.
+
+        Raises:
+            ArtefactError: it is missing, cut short, altered, or of another version.
+        """
+        meta, files = model_folder.read(folder, (MODEL, QUERIES, COUNTS), _FIX)
+        if meta.get("version") != VERSION or meta.get("features") != [*FEATURES, *SOURCES]:
+            raise ArtefactError(f"{folder}: has features of another release than this one; {_FIX}")
+        try:
+            candidates = Candidates(NextCounts.parse(files[COUNTS]), QueryStats.parse(files[QUERIES]))
+            text = files[MODEL].decode()
+            return cls(candidates, lightgbm.Booster(model_str=text) if text else None)
+        except (ValueError, lightgbm.basic.LightGBMError) as error:
+            raise ArtefactError(f"{folder}: {error}; {_FIX}") from None
+
+    def save(self, folder: Path, meta: Mapping[str, Any]) -> None:
+        """Write the ranker's directory; `meta` says what made it."""
+        files = {
+            MODEL: self.trees.model_to_string().encode() if self.trees else b"",
+            QUERIES: self.candidates.stats.dump(),
+            COUNTS: self.counts.dump(),
+        }
+        described = {**meta, "version": VERSION, "features": [*FEATURES, *SOURCES]}
+        model_folder.write(folder, described, files, {})
+
+
+@lru_cache(maxsize=1 << 18)
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(sorted({near_key(term) for term in terms(text)} - {""}))

@@ -1,0 +1,39 @@
+"""Lists in the order of a ranker: what may be shown, likeliest first."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+
+from service.contracts.errors import ArtefactError
+from service.contracts.text import near_key
+from service.ranking.merge import rank_score
+from tests.support import QUERIES
+from workers.common.list_parser import LIST_SIZE
+from workers.common.ranked_list import open_ranker, ranked_list
+
+
+def test_what_may_not_be_shown_is_left_out() -> None:
+    """Near-duplicates, what was just searched, what finds nothing, and what the output filter rejects."""
+    chances = dict.fromkeys(["tent", "tents", "lamps", "zzz", "a@b.example", "stove"], 0.1)
+    found = ranked_list(chances, lambda query: query != "zzz", ["lamp"])
+    assert [one.query for one in found] == ["tent", "stove"]
+
+
+@given(QUERIES, QUERIES)
+def test_a_list_is_short_distinct_and_in_order(queries: list[str], exclude: list[str]) -> None:
+    """Whatever is ranked; and its scores lead those of a list that nobody ranked."""
+    found = ranked_list(dict.fromkeys(queries, 0.5), lambda _: True, exclude)
+    keys = [near_key(one.query) for one in found]
+    assert len(found) <= LIST_SIZE
+    assert len(set(keys)) == len(keys)
+    assert not set(keys) & {near_key(query) for query in exclude}
+    assert [queries.index(one.query) for one in found] == sorted(queries.index(one.query) for one in found)
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+    assert all(one.score > rank_score(0) for one in found)
+
+
+def test_a_directory_that_is_no_ranker(tmp_path: Path) -> None:
+    """The message names the file and the command that makes one."""
+    with pytest.raises(ArtefactError, match=r"meta\.json: missing; .*aigq train ranker"):
+        open_ranker(tmp_path)

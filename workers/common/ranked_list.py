@@ -1,0 +1,55 @@
+"""A shopper's list in the order of the ranker of next searches: what the model wrote and what counts and words find."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from service.contracts.codecs import ScoredQuery
+from service.contracts.errors import ConfigError
+from service.contracts.text import near_key
+from service.ranking.filter import reject_reason
+from service.ranking.merge import ranked_score
+from service.ranking.shopper_context import ShopperContext
+from workers.common.list_parser import LIST_SIZE
+
+
+class Ranker(Protocol):
+    """What orders candidates: `service.ranking.next_search.NextSearch`."""
+
+    def chances(self, context: ShopperContext, generated: Sequence[str] = ()) -> dict[str, float]:
+        """Return candidates, likeliest first, with the chance that each is searched next."""
+        ...
+
+
+def ranked_list(
+    chances: Mapping[str, float], finds: Callable[[str], bool], exclude: Collection[str] = ()
+) -> tuple[ScoredQuery, ...]:
+    """Return the `LIST_SIZE` likeliest queries of `chances` (likeliest first) that may be shown, no two alike.
+
+    None is like a query in `exclude`, and each finds something. See `NextSearch.chances`.
+    """
+    seen = {near_key(query) for query in exclude}
+    queries: list[str] = []
+    for query in chances:
+        key = near_key(query)
+        if key in seen or reject_reason(query) is not None or not finds(query):
+            continue
+        seen.add(key)
+        queries.append(query)
+        if len(queries) == LIST_SIZE:
+            break
+    return tuple(ScoredQuery(query, ranked_score(rank)) for rank, query in enumerate(queries))
+
+
+def open_ranker(folder: Path) -> Ranker:
+    """Open the ranker that `aigq train ranker` wrote to `folder`.
+
+    Raises:
+        ArtefactError: it is missing, cut short or of another release.
+        ConfigError: a library that it needs is not installed.
+    """
+    try:
+        from service.ranking.next_search import NextSearch  # noqa: PLC0415  (only who ranks needs LightGBM)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"a ranker needs {error.name}; install it with: pip install 'aigq[rank]'") from None
+    return NextSearch.open(folder)
