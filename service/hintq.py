@@ -21,20 +21,23 @@ from service.ranking.candidates import (
     LiveTrigger,
     live_triggers,
 )
+from service.ranking.explore import POOL, explore
 from service.ranking.merge import Candidate, merge, recent_searches
 from service.recall import co_click, popular, u2q
 from service.recall.u2q import Shopper
 from service.state import State
 
-EXPERIMENT = "default"
-POLICY = "merge-2"
+POLICY = "merge-3"
 # Kept back for merging and answering, so that recall ends before the budget does.
 _RESERVE_S = 0.003
 
 
 @dataclass(frozen=True, slots=True)
 class HintsQuery:
-    """What is asked: `user_id` is None for an anonymous shopper; `actions` came inline, newest first."""
+    """What is asked: `user_id` is None for an anonymous shopper; `actions` came inline, newest first.
+
+    `explain`: the answer also tells of every candidate that was not shown, and why.
+    """
 
     request_id: str
     user_id: str | None
@@ -43,6 +46,7 @@ class HintsQuery:
     exclude: Collection[str] = ()
     actions: Sequence[BehaviourEntry] = ()
     profile: Mapping[str, str] = field(default_factory=dict)
+    explain: bool = False
 
 
 @dataclass(slots=True)
@@ -54,7 +58,8 @@ class Answer:
 
 
 async def answer(state: State, query: HintsQuery) -> Answer:
-    """Recall, merge and answer; log what was served."""
+    """Recall, merge, perhaps explore, and answer; log what was served."""
+    arm = state.experiments.arm_of(query.user_id or query.request_id)
     deadline = Deadline(query.budget_ms)
     started = time.perf_counter()
     degraded: list[str] = []
@@ -63,14 +68,24 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     behaviour = [*query.actions, *shopper.behaviour]
     profile = {**shopper.profile, **query.profile}
 
-    candidates = u2q.recall(shopper.u2q)
+    candidates = u2q.recall(shopper.u2q) if "u2q" in arm.sources else []
     triggers = live_triggers(behaviour, state.catalogue, CO_CLICK_TRIGGERS)
-    candidates += await _recall_x2q(state, triggers[:MAX_TRIGGERS], shopper, deadline, degraded)
+    if "x2q" in arm.sources:
+        candidates += await _recall_x2q(state, triggers[:MAX_TRIGGERS], shopper, deadline, degraded)
     recalled_at = time.perf_counter()
-    candidates += co_click.recall(state.catalogue, triggers)
+    if "co_click" in arm.sources:
+        candidates += co_click.recall(state.catalogue, triggers)
     candidates += popular.recall(state.catalogue, profile, POPULAR_LIMIT)
     exclude = [*query.exclude, *recent_searches([(entry.type, entry.ref) for entry in behaviour])]
-    hints = merge(candidates, query.k, exclude)
+    pool = POOL if arm.exploration else 0
+    dropped: list[dict[str, Any]] = []
+
+    def drop(candidate: Candidate, reason: str) -> None:
+        dropped.append({**_as_json(candidate), "dropped": reason})
+
+    told = drop if query.explain else None
+    ranked = merge(candidates, query.k, exclude, pool=pool, trigger_share=arm.trigger_share, dropped=told)
+    hints, propensity = explore(ranked, query.k, arm.exploration, state.chance)
 
     age_s = None
     if shopper.u2q is not None:
@@ -79,17 +94,23 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     for source in degraded:
         DEGRADED.labels(source).inc()
     for hint in hints:
-        HINTS.labels(hint.source).inc()
-    state.served.append(_served_line(query, hints, consent=shopper.consent))
-    body = orjson.dumps(
-        {
-            "request_id": query.request_id,
-            "hints": [_as_json(hint) for hint in hints],
-            "experiment": EXPERIMENT,
-            "degraded": degraded,
-            "age_s": age_s,
+        HINTS.labels(hint.source, arm.name).inc()
+    state.served.append(_served_line(query, hints, propensity, arm.name, consent=shopper.consent))
+    content: dict[str, Any] = {
+        "request_id": query.request_id,
+        "hints": [_as_json(hint) for hint in hints],
+        "experiment": arm.name,
+        "degraded": degraded,
+        "age_s": age_s,
+    }
+    if query.explain:
+        surplus = [{**_as_json(one), "dropped": "surplus"} for one in ranked if one not in hints]
+        content["explained"] = {
+            "propensity": propensity,
+            "triggers": [trigger.keys[0] for trigger in triggers],
+            "candidates": [*({**_as_json(hint), "dropped": None} for hint in hints), *surplus, *dropped],
         }
-    )
+    body = orjson.dumps(content)
     merged_at = time.perf_counter()
     stages = (("shopper", started, read_at), ("x2q", read_at, recalled_at), ("merge", recalled_at, merged_at))
     return Answer(body, "".join(f"{name};dur={(end - start) * 1000:.2f}, " for name, start, end in stages))
@@ -143,7 +164,9 @@ def _as_json(hint: Candidate) -> dict[str, Any]:
     return {"query": hint.query, "source": hint.source, "score": round(hint.score, 4), "trigger": hint.trigger}
 
 
-def _served_line(query: HintsQuery, hints: Sequence[Candidate], *, consent: bool) -> dict[str, Any]:
+def _served_line(
+    query: HintsQuery, hints: Sequence[Candidate], propensity: Sequence[float], arm: str, *, consent: bool
+) -> dict[str, Any]:
     user_id = query.user_id if consent else None
     return {
         "event_id": query.request_id,
@@ -154,7 +177,7 @@ def _served_line(query: HintsQuery, hints: Sequence[Candidate], *, consent: bool
         "queries": [hint.query for hint in hints],
         "sources": [hint.source for hint in hints],
         "scores": [round(hint.score, 4) for hint in hints],
-        "propensity": [1.0] * len(hints),  # no exploration yet: each slot is certain
-        "arm": EXPERIMENT,
+        "propensity": propensity,
+        "arm": arm,
         "policy": POLICY,
     }

@@ -14,7 +14,7 @@ LATENCY = Histogram(
 IN_FLIGHT = Gauge("aigq_requests_in_flight", "HTTP requests being answered now.")
 SHED = Counter("aigq_requests_shed_total", "Requests answered 503 because too many were in flight.")
 EVENTS = Counter("aigq_events_total", "Events by what became of them: accepted or rejected.", ["outcome"])
-HINTS = Counter("aigq_hints_total", "Hints served, by source.", ["source"])
+HINTS = Counter("aigq_hints_total", "Hints served, by source and experiment arm.", ["source", "arm"])
 DEGRADED = Counter("aigq_degraded_total", "Answers that had to do without a source, by source.", ["source"])
 CORRUPT = Counter(
     "aigq_corrupt_values_total", "Stored values treated as a miss, by kind and reason.", ["kind", "reason"]

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from random import Random
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -14,6 +15,7 @@ from service.contracts.errors import ArtefactError, ConfigError, StoreUnavailabl
 from service.contracts.keys import Keys
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings
+from service.experiments import Experiments
 from service.metrics import STORE_UP
 from service.ranking.catalogue import Catalogue, current_version
 from service.recall.x2q import X2QReader
@@ -37,6 +39,8 @@ class State:
     shoppers: ShopperStore
     x2q: X2QReader
     served: ServedLog
+    experiments: Experiments
+    chance: Random
     x2q_version: str | None = None
     store_problem: str | None = "not polled yet"
     wrong_partitions: bool = False
@@ -110,6 +114,8 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             shoppers=ShopperStore(write_redis, keys, settings),
             x2q=X2QReader(read_redis, keys),
             served=ServedLog(write_redis, keys, settings.redis.stream_maxlen),
+            experiments=Experiments(settings.experiments),
+            chance=Random(),  # noqa: S311  (exploration, not secrets)
         )
         await state.poll()
         for loop in (state.watch, state.served.run):

@@ -25,6 +25,20 @@ class Hint(BaseModel):
     trigger: str | None = Field(None, description="why: the item, category or query that led here")
 
 
+class ExplainedHint(Hint):
+    """A candidate; `dropped` says why it is not shown (null: it is)."""
+
+    dropped: str | None
+
+
+class Explanation(BaseModel):
+    """How an answer came about; only for who sends `service.explain_token`."""
+
+    propensity: list[float] = Field(description="chance of what each slot shows, given what was recalled")
+    triggers: list[str] = Field(description="what the shopper did last, newest first")
+    candidates: list[ExplainedHint]
+
+
 class HintsResponse(BaseModel):
     """The answer; `hints` may be shorter than asked for, never padded."""
 
@@ -33,6 +47,7 @@ class HintsResponse(BaseModel):
     experiment: str = Field(description="arm that served this answer")
     degraded: list[str] = Field(description="sources that missed the deadline or are down")
     age_s: float | None = Field(description="age of the shopper's generated list; null if none was used")
+    explained: Explanation | None = Field(None, description="with explain=true and the token, absent otherwise")
 
 
 class InlineHintsRequest(BaseModel):

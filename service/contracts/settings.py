@@ -7,15 +7,19 @@ https://docs.pydantic.dev/latest/concepts/pydantic_settings/
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from service.contracts.errors import ConfigError
+from service.contracts.hints import Source
 
 ENV_PREFIX = "AIGQ_"
 CONFIG_VARIABLE = "AIGQ_CONFIG"
+
+SOURCES: Final[tuple[Source, ...]] = get_args(Source)
+_SHARE_ERROR: Final = 1e-6
 
 Milliseconds = Annotated[int, Field(ge=1, le=600_000)]
 Seconds = Annotated[float, Field(gt=0, le=366 * 86400)]
@@ -100,6 +104,32 @@ class SinkSettings(_Section):
     metrics_port: int = Field(0, ge=0, le=65535, description="Prometheus port; 0 = off")
 
 
+class Arm(_Section):
+    """One arm of the experiment: what its shoppers get."""
+
+    name: str = Field("default", pattern=r"^[a-z0-9_-]{1,32}$", description="in answers, logs and metrics")
+    share: float = Field(1.0, ge=0, le=1, description="of shoppers; the shares of all arms make 1")
+    sources: tuple[Source, ...] = Field(SOURCES, description="recall sources that are asked; popular always fills up")
+    exploration: float = Field(0.0, ge=0, le=1, description="share of answers in which one slot may show another hint")
+    trigger_share: float = Field(0.4, gt=0, le=1, description="of a list that one trigger may fill")
+
+
+class ExperimentSettings(_Section):
+    """The experiment that is running: arms by a salted hash of the shopper."""
+
+    salt: str = Field("aigq", min_length=1, max_length=64, description="another salt shuffles shoppers anew")
+    arms: tuple[Arm, ...] = (Arm(),)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) < len(names):
+            raise ValueError("two arms have the same name")
+        if abs(sum(arm.share for arm in self.arms) - 1) > _SHARE_ERROR:
+            raise ValueError("the shares of the arms must make 1")
+        return self
+
+
 class ServiceSettings(_Section):
     """The HTTP service."""
 
@@ -110,6 +140,7 @@ class ServiceSettings(_Section):
     max_body_bytes: int = Field(1_000_000, ge=1000)
     max_concurrency: int = Field(256, ge=1, description="requests in flight; more get 503 + Retry-After")
     cors_origins: tuple[str, ...] = ()
+    explain_token: SecretStr | None = Field(None, min_length=16, description="who sends it may ask why (explain=true)")
     breaker_failures: int = Field(5, ge=1, description="consecutive failures that open a breaker")
     breaker_reset_s: Seconds = Field(1.0, description="pause before one probe is let through")
 
@@ -127,6 +158,7 @@ class Settings(BaseSettings):
     direct: DirectSettings = DirectSettings()
     think: ThinkSettings = ThinkSettings()
     sink: SinkSettings = SinkSettings()
+    experiments: ExperimentSettings = ExperimentSettings()
     service: ServiceSettings = ServiceSettings()
 
     reserved: ClassVar[frozenset[str]] = frozenset({CONFIG_VARIABLE})

@@ -1,6 +1,7 @@
 """`/v1/hints`: the searches that a shopper is about to want."""
 
 import re
+import secrets
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -45,7 +46,7 @@ _INLINE_EXAMPLE = {
 @router.get(
     "/v1/hints",
     response_model=HintsResponse,
-    responses={**_OK, **problem_responses(422, 503)},
+    responses={**_OK, **problem_responses(403, 422, 503)},
     summary="Hints for a known shopper",
 )
 async def get_hints(
@@ -55,11 +56,14 @@ async def get_hints(
     k: Annotated[int, Query(ge=1, le=MAX_HINTS)] = DEFAULT_HINTS,
     budget_ms: Annotated[int | None, Query(ge=1, description="lowers the deadline, never raises it")] = None,
     exclude: Annotated[list[QueryText] | None, Query(max_length=100, description="queries not to suggest")] = None,
+    *,
+    explain: Annotated[bool, Query(description="tell of every candidate; needs service.explain_token")] = False,
 ) -> Response:
     """Answer from what is known of the shopper; always 200 with hints, whatever is down behind this service."""
-    query = HintsQuery(
-        request.state.request_id, user_id, k, _budget(request, state.settings.service, budget_ms), exclude or ()
-    )
+    if explain:
+        _authorise(request, state.settings.service)
+    budget = _budget(request, state.settings.service, budget_ms)
+    query = HintsQuery(request.state.request_id, user_id, k, budget, exclude or (), explain=explain)
     return await _respond(request, state, query)
 
 
@@ -105,6 +109,18 @@ async def _respond(request: Request, state: StateDep, query: HintsQuery) -> Resp
     answer = await hintq.answer(state, query)
     request.state.server_timing = answer.timing
     return Response(answer.body, headers=_HEADERS, media_type="application/json")
+
+
+def _authorise(request: Request, settings: ServiceSettings) -> None:
+    """Refuse who may not see how answers come about: it tells what a shopper did.
+
+    Raises:
+        Problem: 403.
+    """
+    expected = settings.explain_token
+    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if expected is None or not secrets.compare_digest(given.encode(), expected.get_secret_value().encode()):
+        raise Problem(HTTPStatus.FORBIDDEN, "explain=true needs service.explain_token, sent as a bearer token.")
 
 
 def _newest_first(actions: Sequence[Action]) -> list[BehaviourEntry]:

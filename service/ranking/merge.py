@@ -1,7 +1,7 @@
 """Merge candidates from all sources into one ranked list. Pure, and cheap: scores were computed at write time."""
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -31,6 +31,10 @@ class Candidate:
     trigger: str | None = None
 
 
+Drops = Callable[[Candidate, str], None]
+"""Hears of a candidate that is not shown, and why: a reason of the output filter, or one of `merge`."""
+
+
 def rank_score(rank: int) -> float:
     """Return the score of the query at `rank` (0-based) of a generated list: the DCG discount, in (0, 1]."""
     return 1.0 / math.log2(rank + 2)
@@ -44,47 +48,65 @@ def ranked_score(rank: int) -> float:
     return 1.0 + rank_score(rank)
 
 
-def merge(candidates: Iterable[Candidate], k: int, exclude: Collection[str]) -> list[Candidate]:
-    """Return at most `k` candidates, best first, no two alike, none like a query in `exclude`.
+def merge(
+    candidates: Iterable[Candidate],
+    k: int,
+    exclude: Collection[str],
+    *,
+    pool: int = 0,
+    trigger_share: float = TRIGGER_SHARE,
+    dropped: Drops | None = None,
+) -> list[Candidate]:
+    """Return at most `k` candidates, best first, no two alike, none like a query in `exclude`; then up to `pool` more.
 
     What several sources propose scores their sum, under the name of the one that gave most. A trigger has at most
-    `TRIGGER_SHARE` of the list until every other candidate is used up.
+    `trigger_share` of the list until every other candidate is used up. `dropped` is told why others are not there.
     """
-    taken = {near_key(query) for query in exclude}
+    excluded = {near_key(query) for query in exclude}
     blocked = {normalise(query) for query in exclude}
-    quota = max(1, math.ceil(k * TRIGGER_SHARE))
+    quota = max(1, math.ceil(k * trigger_share))
     used: dict[str, int] = {}
+    taken: set[str] = set()
     chosen: list[Candidate] = []
     spare: list[Candidate] = []
-    for candidate in _summed(candidates):
-        if len(chosen) == k:
-            break
+    told = dropped if dropped is not None else _ignore
+    for candidate in _summed(candidates, dropped):
         key = near_key(candidate.query)
-        if key in taken or normalise(candidate.query) in blocked:
-            continue
-        if candidate.trigger is not None:
-            if used.get(candidate.trigger, 0) >= quota:
-                spare.append(candidate)
-                continue
-            used[candidate.trigger] = used.get(candidate.trigger, 0) + 1
-        taken.add(key)
-        chosen.append(candidate)
-    for candidate in spare:
-        key = near_key(candidate.query)
-        if len(chosen) < k and key not in taken:
+        if len(chosen) == k + pool:
+            if dropped is None:
+                break
+            told(candidate, "surplus")
+        elif key in excluded or normalise(candidate.query) in blocked:
+            told(candidate, "excluded")
+        elif key in taken:
+            told(candidate, "duplicate")
+        elif len(chosen) < k and candidate.trigger is not None and used.get(candidate.trigger, 0) >= quota:
+            spare.append(candidate)
+        else:
+            if candidate.trigger is not None:
+                used[candidate.trigger] = used.get(candidate.trigger, 0) + 1
             taken.add(key)
             chosen.append(candidate)
+    for candidate in spare:
+        key = near_key(candidate.query)
+        if len(chosen) < k + pool and key not in taken:
+            taken.add(key)
+            chosen.append(candidate)
+        else:
+            told(candidate, "trigger_quota")
     return chosen
 
 
-def _summed(candidates: Iterable[Candidate]) -> list[Candidate]:
+def _summed(candidates: Iterable[Candidate], dropped: Drops | None) -> list[Candidate]:
     """Return what may be shown, best first. Of each source, a query's best score counts; a trigger speaks for itself.
 
     A trigger's proposal that the quota may hold back stays beside the sum of the others, so that it holds back itself.
     """
     best: dict[str, dict[Source, Candidate]] = {}
     for candidate in candidates:
-        if reject_reason(candidate.query):
+        if reason := reject_reason(candidate.query):
+            if dropped is not None:
+                dropped(candidate, reason)
             continue
         sources = best.setdefault(near_key(candidate.query), {})
         known = sources.get(candidate.source)
@@ -98,6 +120,10 @@ def _summed(candidates: Iterable[Candidate]) -> list[Candidate]:
         if first.trigger is not None:
             found += others
     return sorted(found, key=lambda c: -c.score)
+
+
+def _ignore(candidate: Candidate, reason: str) -> None:
+    del candidate, reason
 
 
 def trigger_weight(position: int, *, fresh: bool) -> float:

