@@ -4,8 +4,9 @@ Pure ASGI, since `BaseHTTPMiddleware` costs a multiple: https://www.starlette.io
 """
 
 import logging
+import random
 import time
-import uuid
+from functools import lru_cache
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,6 +16,9 @@ from service.metrics import IN_FLIGHT, LATENCY, REQUESTS, SHED
 from service.problems import Problem
 
 _log = logging.getLogger(__name__)
+# Looking a label up costs more than counting; routes and statuses are few.
+_requests = lru_cache(maxsize=256)(lambda route, status: REQUESTS.labels(route, str(status)))
+_latency = lru_cache(maxsize=64)(LATENCY.labels)
 
 
 class Gate:
@@ -33,7 +37,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = uuid.uuid4().hex
+        request_id = f"{random.getrandbits(128):032x}"  # unique, not secret
         scope.setdefault("state", {}).update(request_id=request_id, received_at=time.time())
         status = 500
         responding = False
@@ -73,8 +77,8 @@ class Gate:
             self._in_flight -= 1
             IN_FLIGHT.set(self._in_flight)
             route = getattr(scope.get("route"), "path", "unmatched")
-            REQUESTS.labels(route, str(status)).inc()
-            LATENCY.labels(route).observe(time.perf_counter() - started)
+            _requests(route, status).inc()
+            _latency(route).observe(time.perf_counter() - started)
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
         """Return a `receive` that stops a body once it is too long, announced or not."""

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -16,7 +17,7 @@ from service.metrics import DEGRADED, HINTS, STORE_ERRORS, U2Q_AGE
 from service.ranking.candidates import (
     CO_CLICK_TRIGGERS,
     MAX_TRIGGERS,
-    POPULAR_LIMIT,
+    POPULAR_SPARE,
     RECENT_EVENTS,
     LiveTrigger,
     live_triggers,
@@ -28,6 +29,8 @@ from service.recall.u2q import Shopper
 from service.state import State
 
 POLICY = "merge-3"
+# Looking a label up costs more than counting; sources and arms are few.
+_shown = lru_cache(maxsize=256)(HINTS.labels)
 # Kept back for merging and answering, so that recall ends before the budget does.
 _RESERVE_S = 0.003
 
@@ -75,7 +78,7 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     recalled_at = time.perf_counter()
     if "co_click" in arm.sources:
         candidates += co_click.recall(state.catalogue, triggers)
-    candidates += popular.recall(state.catalogue, profile, POPULAR_LIMIT)
+    candidates += popular.recall(state.catalogue, profile, query.k + POPULAR_SPARE)
     exclude = [*query.exclude, *recent_searches([(entry.type, entry.ref) for entry in behaviour])]
     pool = POOL if arm.exploration else 0
     dropped: list[dict[str, Any]] = []
@@ -94,7 +97,7 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     for source in degraded:
         DEGRADED.labels(source).inc()
     for hint in hints:
-        HINTS.labels(hint.source, arm.name).inc()
+        _shown(hint.source, arm.name).inc()
     state.served.append(_served_line(query, hints, propensity, arm.name, consent=shopper.consent))
     content: dict[str, Any] = {
         "request_id": query.request_id,

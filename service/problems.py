@@ -65,10 +65,13 @@ def body(problem: Problem, request_id: str) -> bytes:
     return orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS)
 
 
-def validation_errors(error: ValidationError | RequestValidationError) -> list[dict[str, str]]:
-    """Return each mistake as where and what, without repeating the value: it may be huge, or unprintable."""
+def validation_errors(error: ValidationError | RequestValidationError, *within: str) -> list[dict[str, str]]:
+    """Return each mistake as where (`within` first) and what, without repeating the value: it may be unprintable."""
     return [
-        {"at": _short(".".join(str(part) for part in problem["loc"])), "problem": _short(str(problem["msg"]))}
+        {
+            "at": _short(".".join(str(part) for part in (*within, *problem["loc"]))),
+            "problem": _short(str(problem["msg"])),
+        }
         for problem in error.errors()
     ]
 

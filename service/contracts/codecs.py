@@ -6,7 +6,7 @@ shifts replies by one must never show one shopper another's hints.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -16,8 +16,7 @@ VERSION: Final = 1
 _OWNER_CHARS: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredQuery:
+class ScoredQuery(NamedTuple):
     """A query and its written-time score in [0, 2] (`service.ranking.merge`)."""
 
     query: str

@@ -62,6 +62,16 @@ class InlineHintsRequest(BaseModel):
     exclude: list[Query] = Field(default_factory=list, max_length=100)
 
 
+class HintsParameters(BaseModel):
+    """What `GET /v1/hints` is asked, as query parameters."""
+
+    user_id: UserId = Field(examples=["u42"])
+    k: int = Field(DEFAULT_HINTS, ge=1, le=MAX_HINTS)
+    budget_ms: int | None = Field(None, ge=1, description="lowers the deadline, never raises it")
+    exclude: list[Query] = Field(default_factory=list, max_length=100, description="queries not to suggest")
+    explain: bool = Field(default=False, description="tell of every candidate; needs service.explain_token")
+
+
 class ProfileUpdate(BaseModel):
     """A shopper's profile. Without consent, nothing of the shopper is kept or used."""
 

@@ -5,20 +5,20 @@ import secrets
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
 from service import hintq
 from service.contracts.codecs import BehaviourEntry
-from service.contracts.events import Action, UserId
-from service.contracts.events import Query as QueryText
-from service.contracts.hints import DEFAULT_HINTS, MAX_HINTS, HintsResponse, InlineHintsRequest
+from service.contracts.events import Action
+from service.contracts.hints import HintsParameters, HintsResponse, InlineHintsRequest
 from service.contracts.settings import ServiceSettings
 from service.endpoints import StateDep, problem_responses, read_json
 from service.hintq import HintsQuery
 from service.problems import Problem, validation_errors
+from service.state import State
 
 router = APIRouter(tags=["hints"])
 
@@ -43,27 +43,44 @@ _INLINE_EXAMPLE = {
 }
 
 
+def _parameters() -> list[dict[str, Any]]:
+    """Return the OpenAPI entries of `HintsParameters`.
+
+    FastAPI would make them, and check requests, from arguments of the route; that costs a request more than its merge.
+    """
+    schema = HintsParameters.model_json_schema()
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in schema["required"],
+            "schema": {key: value for key, value in told.items() if key != "description"},
+            **({"description": told["description"]} if "description" in told else {}),
+        }
+        for name, told in schema["properties"].items()
+    ]
+
+
 @router.get(
     "/v1/hints",
     response_model=HintsResponse,
     responses={**_OK, **problem_responses(403, 422, 503)},
+    openapi_extra={"parameters": _parameters()},
     summary="Hints for a known shopper",
 )
-async def get_hints(
-    request: Request,
-    state: StateDep,
-    user_id: Annotated[UserId, Query(examples=["u42"])],
-    k: Annotated[int, Query(ge=1, le=MAX_HINTS)] = DEFAULT_HINTS,
-    budget_ms: Annotated[int | None, Query(ge=1, description="lowers the deadline, never raises it")] = None,
-    exclude: Annotated[list[QueryText] | None, Query(max_length=100, description="queries not to suggest")] = None,
-    *,
-    explain: Annotated[bool, Query(description="tell of every candidate; needs service.explain_token")] = False,
-) -> Response:
+async def get_hints(request: Request) -> Response:
     """Answer from what is known of the shopper; always 200 with hints, whatever is down behind this service."""
-    if explain:
+    state: State = request.state.app_state
+    given = request.query_params
+    try:
+        asked = HintsParameters.model_validate({**given, "exclude": given.getlist("exclude")})
+    except ValidationError as error:
+        detail = "The request is not valid."
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, validation_errors(error, "query")) from None
+    if asked.explain:
         _authorise(request, state.settings.service)
-    budget = _budget(request, state.settings.service, budget_ms)
-    query = HintsQuery(request.state.request_id, user_id, k, budget, exclude or (), explain=explain)
+    budget = _budget(request, state.settings.service, asked.budget_ms)
+    query = HintsQuery(request.state.request_id, asked.user_id, asked.k, budget, asked.exclude, explain=asked.explain)
     return await _respond(request, state, query)
 
 

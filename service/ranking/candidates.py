@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from service.contracts.codecs import BehaviourEntry, ScoredQuery
 from service.contracts.keys import Trigger, category_trigger, item_trigger, query_trigger
@@ -17,13 +18,19 @@ from service.ranking.merge import (
     trigger_weight,
 )
 
+_QUERY_TYPES: Final = frozenset({"search", "hint_click"})
 RECENT_EVENTS: Final = 20
 """The latest actions of a shopper that a request reads."""
 MAX_TRIGGERS: Final = 4
 """How many of the latest triggers x2q is asked for."""
 CO_CLICK_TRIGGERS: Final = 8
-POPULAR_LIMIT: Final = 60
+POPULAR_SPARE: Final = 20
+"""Popular queries that are looked at beside as many as are asked for: some are alike, or were just searched."""
 CO_CLICK_LIMIT: Final = 40
+
+
+_POPULAR: WeakKeyDictionary[Catalogue, dict[str, list[Candidate]]] = WeakKeyDictionary()
+"""Popular candidates by segment, made once an artefact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +45,16 @@ def live_triggers(
     behaviour: Sequence[BehaviourEntry], catalogue: Catalogue, limit: int = MAX_TRIGGERS
 ) -> list[LiveTrigger]:
     """Return the latest `limit` distinct triggers, newest first. An item falls back to its category."""
-    triggers: list[LiveTrigger] = []
-    seen: set[str] = set()
+    latest: dict[Trigger, BehaviourEntry] = {}
     for entry in sorted(behaviour, key=lambda e: -e.ts):
-        keys: tuple[Trigger, ...]
-        if entry.type in {"search", "hint_click"}:
-            keys = (query_trigger(entry.ref),)
-        else:
-            item = catalogue.item(entry.ref)
-            keys = (item_trigger(entry.ref),)
-            if item is not None:
-                keys = (*keys, category_trigger(item.category))
-        if keys[0] not in seen:
-            seen.add(keys[0])
-            triggers.append(LiveTrigger(keys, entry.ts))
-        if len(triggers) == limit:
+        is_query = entry.type in _QUERY_TYPES
+        latest.setdefault(query_trigger(entry.ref) if is_query else item_trigger(entry.ref), entry)
+        if len(latest) == limit:
             break
+    triggers: list[LiveTrigger] = []
+    for key, entry in latest.items():
+        category = None if entry.type in _QUERY_TYPES else catalogue.category(entry.ref)
+        triggers.append(LiveTrigger((key,) if category is None else (key, category_trigger(category)), entry.ts))
     return triggers
 
 
@@ -91,10 +92,16 @@ def from_co_click(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list
     best: dict[str, tuple[float, Trigger]] = {}
     for position, trigger in enumerate(triggers):
         key = next((key for key in trigger.keys if key in lists), None)
-        for one in lists[key] if key is not None else ():
-            score = TRIGGER_DECAY**position * one.score
-            scores[one.query] = scores.get(one.query, 0.0) + score
-            best[one.query] = max(best.get(one.query, (0.0, "")), (score, key or ""))
+        if key is None:
+            continue
+        weight = TRIGGER_DECAY**position
+        for query, own in lists[key]:
+            score = weight * own
+            if query not in scores:
+                scores[query], best[query] = score, (score, key)
+                continue
+            scores[query] += score
+            best[query] = max(best[query], (score, key))
     ranked = sorted(scores, key=lambda query: (-scores[query], query))[:CO_CLICK_LIMIT]
     return [
         Candidate(query, "co_click", WEIGHT_CO_CLICK * rank_score(rank), best[query][1])
@@ -104,5 +111,12 @@ def from_co_click(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list
 
 def from_popular(catalogue: Catalogue, profile: Mapping[str, str], limit: int) -> list[Candidate]:
     """Return up to `limit` queries popular in the shopper's segment, or with everyone."""
-    queries = catalogue.popular.get(profile.get("segment", EVERYONE)) or catalogue.popular[EVERYONE]
-    return [Candidate(q.query, "popular", WEIGHT_POPULAR * q.score) for q in queries[:limit]]
+    segment = profile.get("segment", EVERYONE)
+    made = _POPULAR.setdefault(catalogue, {})
+    if segment not in made and segment in catalogue.popular:  # not for segments that a caller makes up
+        made[segment] = _popular(catalogue, segment)
+    return (made.get(segment) or made.setdefault(EVERYONE, _popular(catalogue, EVERYONE)))[:limit]
+
+
+def _popular(catalogue: Catalogue, segment: str) -> list[Candidate]:
+    return [Candidate(q.query, "popular", WEIGHT_POPULAR * q.score) for q in catalogue.popular[segment]]

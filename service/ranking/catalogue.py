@@ -9,12 +9,13 @@ on one with SIGBUS). https://lmdb.readthedocs.io/
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
 import lmdb
 import orjson
+from cachetools import LRUCache
 
 from service.contracts.codecs import ScoredQuery
 from service.contracts.errors import ArtefactError
@@ -26,6 +27,8 @@ SCHEMA: Final = 4
 CURRENT: Final = "CURRENT"
 MANIFEST: Final = "manifest.json"
 ITEMS: Final = "items.mdb"
+_CATEGORIES: Final = 100_000
+"""Items whose category stays in memory; some 10 MB."""
 POPULAR: Final = "popular.json"
 WORDS: Final = "words.mdb"
 CO_CLICK: Final = "co_click.mdb"
@@ -47,7 +50,7 @@ class Item:
     words: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Catalogue:
     """An open artefact. Popular queries are by segment; `EVERYONE` is always there."""
 
@@ -57,6 +60,7 @@ class Catalogue:
     _items: lmdb.Environment
     _words: InvertedIndex
     co_click: TriggerTable
+    _categories: LRUCache[str, str | None] = field(default_factory=lambda: LRUCache(_CATEGORIES))
 
     @classmethod
     def open(cls, root: Path) -> Self:
@@ -93,6 +97,13 @@ class Catalogue:
     def finds(self, query: str) -> bool:
         """Whether some item has all content words of `query`, itself or in what led shoppers to it."""
         return self._words.finds(query)
+
+    def category(self, item_id: str) -> str | None:
+        """Return an item's category, or None if the catalogue does not have the item. Cached: each request asks."""
+        if item_id not in self._categories:
+            item = self.item(item_id)
+            self._categories[item_id] = None if item is None else item.category
+        return self._categories[item_id]
 
     def item(self, item_id: str) -> Item | None:
         """Return an item, or None if the catalogue does not have it (deleted, or never existed)."""

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from service.contracts.hints import Source
-from service.contracts.text import near_key, normalise
+from service.contracts.text import near_key
 from service.ranking.filter import reject_reason
 
 # A trigger younger than the shopper's list is news that the list cannot know, so it may lead.
@@ -21,8 +21,7 @@ TRIGGER_SHARE: Final = 0.4
 """One trigger fills at most this share of a list that other sources can fill too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A query that a source proposes; `score` already holds the source's weight."""
 
     query: str
@@ -63,7 +62,6 @@ def merge(
     `trigger_share` of the list until every other candidate is used up. `dropped` is told why others are not there.
     """
     excluded = {near_key(query) for query in exclude}
-    blocked = {normalise(query) for query in exclude}
     quota = max(1, math.ceil(k * trigger_share))
     used: dict[str, int] = {}
     taken: set[str] = set()
@@ -76,7 +74,7 @@ def merge(
             if dropped is None:
                 break
             told(candidate, "surplus")
-        elif key in excluded or normalise(candidate.query) in blocked:
+        elif key in excluded:
             told(candidate, "excluded")
         elif key in taken:
             told(candidate, "duplicate")
@@ -102,24 +100,36 @@ def _summed(candidates: Iterable[Candidate], dropped: Drops | None) -> list[Cand
 
     A trigger's proposal that the quota may hold back stays beside the sum of the others, so that it holds back itself.
     """
-    best: dict[str, dict[Source, Candidate]] = {}
+    alike: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         if reason := reject_reason(candidate.query):
             if dropped is not None:
                 dropped(candidate, reason)
             continue
-        sources = best.setdefault(near_key(candidate.query), {})
-        known = sources.get(candidate.source)
-        if known is None or candidate.score > known.score:
-            sources[candidate.source] = candidate
+        key = near_key(candidate.query)
+        if (known := alike.get(key)) is None:
+            alike[key] = [candidate]
+        else:
+            known.append(candidate)
     found: list[Candidate] = []
-    for sources in best.values():
-        total = sum(candidate.score for candidate in sources.values())
-        first, *others = sorted(sources.values(), key=lambda c: (-c.score, c.source))
-        found.append(replace(first, score=total))
+    for some in alike.values():
+        if len(some) == 1:  # most of them
+            found += some
+            continue
+        best: dict[Source, Candidate] = {}
+        for candidate in some:
+            known_best = best.get(candidate.source)
+            if known_best is None or candidate.score > known_best.score:
+                best[candidate.source] = candidate
+        first, *others = sorted(best.values(), key=lambda c: (-c.score, c.source))
+        found.append(first._replace(score=sum(candidate.score for candidate in best.values())))
         if first.trigger is not None:
             found += others
-    return sorted(found, key=lambda c: -c.score)
+    found.sort(key=_score, reverse=True)
+    return found
+
+
+_score = attrgetter("score")
 
 
 def _ignore(candidate: Candidate, reason: str) -> None:

@@ -7,7 +7,6 @@ from typing import Self
 import lmdb
 import orjson
 
-from service.contracts.codecs import ScoredQuery
 from service.contracts.keys import Trigger
 from service.ranking import lmdb_file
 
@@ -29,15 +28,15 @@ class TriggerTable:
         """Write (trigger, its queries with scores, best first) to the file `path`."""
         lmdb_file.write(path, [(trigger.encode(), orjson.dumps(queries)) for trigger, queries in rows])
 
-    def lists(self, triggers: Sequence[Trigger]) -> dict[Trigger, list[ScoredQuery]]:
-        """Return the lists of the triggers that have one."""
-        found: dict[Trigger, list[ScoredQuery]] = {}
+    def lists(self, triggers: Sequence[Trigger]) -> dict[Trigger, list[tuple[str, float]]]:
+        """Return the (query, score) lists of the triggers that have one, best first."""
+        found: dict[Trigger, list[tuple[str, float]]] = {}
         with self._environment.begin(buffers=True) as transaction:
             for trigger in triggers:
                 key = trigger.encode("utf-8", "replace")
                 raw = transaction.get(key) if 0 < len(key) <= lmdb_file.MAX_KEY else None
                 if raw is not None:
-                    found[trigger] = [ScoredQuery(query, score) for query, score in orjson.loads(raw)]
+                    found[trigger] = orjson.loads(raw)
         return found
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from service.contracts import lua
 from service.contracts.codecs import (
     BehaviourEntry,
     Profile,
@@ -36,12 +37,9 @@ async def read_shopper(redis: Redis, keys: Keys, sid: str, events: int) -> Shopp
     Raises:
         StoreUnavailable: Redis did not answer within the socket timeout.
     """
-    pipe = redis.pipeline(transaction=False)
-    pipe.get(keys.u2q(sid))
-    pipe.lrange(keys.behaviour(sid), 0, events - 1)
-    pipe.get(keys.profile(sid))
+    wanted = (keys.u2q(sid), keys.behaviour(sid), keys.profile(sid))
     try:
-        raw_u2q, raw_behaviour, raw_profile = await pipe.execute()
+        raw_u2q, raw_behaviour, raw_profile = await redis.eval(lua.READ, len(wanted), *wanted, events)
     except (RedisError, OSError) as error:
         raise StoreUnavailable(str(error)) from error
     shopper = Shopper()

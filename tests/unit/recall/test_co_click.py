@@ -33,7 +33,7 @@ class _Shop:
     """The catalogue, with another table."""
 
     def __init__(self, catalogue: Catalogue, table: TriggerTable) -> None:
-        self.item, self.co_click = catalogue.item, table
+        self.category, self.co_click = catalogue.category, table
 
 
 def _recall(catalogue: Catalogue, table: TriggerTable, *refs: tuple[str, str]) -> list[tuple[str, str | None]]:
