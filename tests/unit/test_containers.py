@@ -20,7 +20,13 @@ TARGETS = re.findall(r"^FROM\s+\S+\s+AS\s+(\S+)", DOCKERFILE, re.MULTILINE)
 OWN = sorted(name for name, one in SERVICES.items() if "build" in one)
 # What the official images start: https://hub.docker.com/r/valkey/valkey (runs its arguments as the command),
 # https://hub.docker.com/r/locustio/locust (entrypoint `locust`). vLLM's is set in the compose file.
-FOREIGN = {"valkey/valkey": "valkey-server", "locustio/locust": "-f"}
+# https://hub.docker.com/r/prom/prometheus (entrypoint `prometheus`), https://hub.docker.com/r/grafana/grafana (none).
+FOREIGN = {
+    "valkey/valkey": ["valkey-server"],
+    "locustio/locust": ["-f"],
+    "prom/prometheus": ["--config.file=/etc/prometheus/prometheus.yml"],
+    "grafana/grafana": [],
+}
 
 
 def sections() -> dict[str, type[BaseModel]]:
@@ -44,13 +50,14 @@ def test_foreign_images_start_as_documented(name: str) -> None:
     if image.startswith("vllm/"):
         assert service["entrypoint"] == ["python3", "-m", "vllm.entrypoints.openai.api_server"]
     else:
-        assert service["command"][0] == FOREIGN[image]
+        assert service["command"][:1] == FOREIGN[image]
 
 
 def test_the_parts_that_make_the_whole_are_there() -> None:
-    """Store, model, artefacts, service, both workers and the load test."""
+    """Store, model, artefacts, service, workers, sink, the load test and what watches it all."""
     assert set(SERVICES) == {
-        "valkey", "vllm-cpu", "vllm-gpu", "artefacts", "service", "direct", "think", "locust",
+        "valkey", "vllm-cpu", "vllm-gpu", "artefacts", "service", "direct", "sink", "think", "locust",
+        "prometheus", "grafana",
     }  # fmt: skip
 
 
@@ -82,6 +89,32 @@ def test_dependencies_exist_and_are_checked() -> None:
                 assert "healthcheck" in SERVICES[name] or SERVICES[name]["build"]["target"] == "service"
             if SERVICES[name].get("profiles"):
                 assert condition["required"] is False
+
+
+def test_prometheus_scrapes_what_runs() -> None:
+    """Each target is a service, at the port where it tells its metrics."""
+    config = yaml.safe_load((ROOT / "configs/prometheus/prometheus.yml").read_text(encoding="utf-8"))
+    targets = {one["job_name"]: one["static_configs"][0]["targets"][0] for one in config["scrape_configs"]}
+    assert targets == {
+        "service": f"service:{SERVICES['service']['ports'][0].rsplit(':', 1)[1]}",
+        "direct": f"direct:{SERVICES['direct']['environment']['AIGQ_DIRECT_METRICS_PORT']}",
+        "sink": f"sink:{SERVICES['sink']['environment']['AIGQ_SINK_METRICS_PORT']}",
+        "vllm": SERVICES["direct"]["environment"]["AIGQ_VLLM_URL"].removeprefix("http://"),
+    }
+
+
+def test_secrets_come_from_files() -> None:
+    """No password in the file, nor in an environment."""
+    known = {f"/run/secrets/{name}" for name in COMPOSE["secrets"]}
+    for service in SERVICES.values():
+        for name, value in service.get("environment", {}).items():
+            if re.search("PASSWORD|SECRET|TOKEN", name):
+                assert value in known
+
+
+def test_own_images_are_limited() -> None:
+    """A leak ends one container, not the machine."""
+    assert all(SERVICES[name]["mem_limit"] for name in OWN)
 
 
 def test_valkey_may_evict_only_what_expires() -> None:

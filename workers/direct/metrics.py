@@ -1,11 +1,13 @@
 """Every metric of the Direct worker, each with a sentence."""
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 REFRESHES = Counter("aigq_refreshes_total", "Shoppers handled, by outcome (see complete.lua; or refused).", ["outcome"])
 FAILURES = Counter("aigq_direct_failures_total", "Batches that failed and were given back, by error.", ["error"])
 DROPS = Counter("aigq_dropped_queries_total", "Generated queries not kept, by reason.", ["reason"])
 TOKENS = Counter("aigq_generated_tokens_total", "Tokens that the model generated.")
+DUE = Gauge("aigq_due_shoppers", "Shoppers who wait for a refresh, are due, or are leased.")
+OLDEST = Gauge("aigq_due_oldest_seconds", "How long past due the longest waiting shopper is.")
 LATENESS = Histogram(
     "aigq_due_late_seconds", "How long past due a shopper was claimed.", buckets=(0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 600)
 )

@@ -52,6 +52,8 @@ class DueQueue:
         self._redis = redis
         self._keys = Keys(settings.redis.namespace, settings.redis.partitions)
         self._settings = settings
+        self.oldest_late_s = 0.0
+        """How long past due the longest waiting shopper was at the last claim."""
 
     async def claim(self, limit: int) -> list[Lease]:
         """Lease up to `limit` due shoppers, from the partitions that have waited longest. Two round trips.
@@ -83,6 +85,7 @@ class DueQueue:
             pipe.zrange(self._keys.due(partition), 0, 0, withscores=True)
         heads = await self._execute(pipe)
         due = [(head[0][1], partition) for partition, head in enumerate(heads) if head and head[0][1] <= now_ms]
+        self.oldest_late_s = max(0.0, (now_ms - min(due)[0]) / 1000) if due else 0.0
         return [partition for _, partition in sorted(due)]
 
     async def _time(self) -> tuple[int, int]:

@@ -21,6 +21,8 @@ from workers.direct import metrics
 from workers.direct.queue import DueQueue, DueShopper, Lease, Refresh
 
 _log = logging.getLogger(__name__)
+_COUNT_S = 5.0
+"""Between two looks at the queue's depth."""
 _BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -42,6 +44,7 @@ class DirectWorker:
         self._settings = settings
         self._ranker = ranker
         self._failures = 0
+        self._counted_at = -_COUNT_S
         self.refreshed = 0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -67,7 +70,11 @@ class DirectWorker:
         """
         if self._failures:
             await self._generator.check()  # no claims while there is nobody to generate
+        if time.monotonic() >= self._counted_at + _COUNT_S:
+            metrics.DUE.set(await self._queue.depth())
+            self._counted_at = time.monotonic()
         leases = await self._queue.claim(self._settings.direct.batch_size)
+        metrics.OLDEST.set(self._queue.oldest_late_s)
         if not leases:
             return 0
         for lease in leases:
