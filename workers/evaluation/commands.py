@@ -37,7 +37,10 @@ def evaluate(
         Path | None, typer.Option(help="CTR ranker of the part judge, which predicts clicks on what each row shows")
     ] = None,
     ranker: Annotated[
-        Path | None, typer.Option(help="directory of aigq train ranker: orders the rows aigq and without_model")
+        Path | None,
+        typer.Option(
+            help="directory of aigq train ranker, for aigq and without_model; default: MODEL-ranker, if there"
+        ),
     ] = None,
     baselines_only: Annotated[bool, typer.Option("--baselines-only", help="no model, no vLLM")] = False,
     cases: Annotated[int, typer.Option(min=1, help="test shoppers, at most")] = 2000,
@@ -58,6 +61,10 @@ def evaluate(
     signal.signal(signal.SIGTERM, _interrupt)
     settings = load_settings(config)
     models = {} if baselines_only else _models([model, *(compare or []), *(next_query or [])])
+    if models and ranker is None:
+        served = next(iter(models.values()))
+        beside = served.with_name(f"{served.name}-ranker")
+        ranker = beside if beside.exists() else None
     drawn = frozenset(one.partition("=")[0] for one in next_query or ())
     known = bounds.read(oracles) if oracles is not None else None
     console = Console(stderr=True)
