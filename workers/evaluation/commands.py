@@ -61,10 +61,6 @@ def evaluate(
     signal.signal(signal.SIGTERM, _interrupt)
     settings = load_settings(config)
     models = {} if baselines_only else _models([model, *(compare or []), *(next_query or [])])
-    if models and ranker is None:
-        served = next(iter(models.values()))
-        beside = served.with_name(f"{served.name}-ranker")
-        ranker = beside if beside.exists() else None
     drawn = frozenset(one.partition("=")[0] for one in next_query or ())
     known = bounds.read(oracles) if oracles is not None else None
     console = Console(stderr=True)

@@ -49,7 +49,7 @@ class Plan:
 
     `models` maps a row's name to a checkpoint; the first is the one that is served as `aigq`. Those in `next_query`
     were taught the next query alone. `judge` is a CTR ranker of other shoppers.
-    `ranker` orders the lists of the served one, as `direct.ranker` does.
+    `ranker` orders the lists of the served one, as `direct.ranker` does; default: the directory beside it, if there.
     """
 
     data: Path | None = None
@@ -73,7 +73,7 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
     """
     _check(plan)
     scorer = None if plan.judge is None else judge_of(plan.judge)
-    ranker = None if plan.ranker is None else open_ranker(plan.ranker)
+    ranker = _ranker(plan)
     seconds: dict[str, float] = {}
     dataset = Dataset(plan.data or sample_shop())
     with _timed(seconds, "read"):
@@ -117,6 +117,15 @@ def _check(plan: Plan) -> None:
     # The first may be on a server that is there.
     if len(plan.models) > (1 if _URL in os.environ else 0):
         preflight()
+
+
+def _ranker(plan: Plan) -> Ranker | None:
+    folder = plan.ranker
+    if folder is None and plan.models:
+        served = next(iter(plan.models.values()))
+        beside = served.with_name(f"{served.name}-ranker")
+        folder = beside if beside.exists() else None
+    return None if folder is None else open_ranker(folder)
 
 
 def _split(dataset: Dataset, plan: Plan) -> Split:
