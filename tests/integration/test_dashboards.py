@@ -151,5 +151,3 @@ async def test_every_panel_shows_something(
         finally:
             await sink_redis.aclose()
             redis.delete(pointer)
-    firing = (await asyncio.to_thread(prometheus.get, "/api/v1/alerts")).json()["data"]["alerts"]
-    assert [one["labels"]["alertname"] for one in firing if one["state"] == "firing"] == []
