@@ -13,7 +13,7 @@ from service.contracts.codecs import BehaviourEntry
 from service.contracts.errors import StoreUnavailable
 from service.contracts.keys import shopper_sid
 from service.deadline import Deadline
-from service.metrics import DEGRADED, HINTS, STORE_ERRORS, U2Q_AGE
+from service.metrics import DEGRADED, HINTS, RECALL, RECALLED, STORE_ERRORS, U2Q_AGE
 from service.ranking.candidates import (
     CO_CLICK_TRIGGERS,
     MAX_TRIGGERS,
@@ -31,6 +31,8 @@ from service.state import State
 POLICY = "merge-3"
 # Looking a label up costs more than counting; sources and arms are few.
 _shown = lru_cache(maxsize=256)(HINTS.labels)
+_recalled = lru_cache(maxsize=16)(RECALLED.labels)
+_U2Q_SECONDS, _X2Q_SECONDS = RECALL.labels("u2q"), RECALL.labels("x2q")
 # Kept back for merging and answering, so that recall ends before the budget does.
 _RESERVE_S = 0.003
 
@@ -96,6 +98,10 @@ async def answer(state: State, query: HintsQuery) -> Answer:
         U2Q_AGE.observe(age_s)
     for source in degraded:
         DEGRADED.labels(source).inc()
+    for source in {candidate.source for candidate in candidates}:
+        _recalled(source).inc()
+    _U2Q_SECONDS.observe(read_at - started)
+    _X2Q_SECONDS.observe(recalled_at - read_at)
     for hint in hints:
         _shown(hint.source, arm.name).inc()
     state.served.append(_served_line(query, hints, propensity, arm.name, consent=shopper.consent))

@@ -16,6 +16,10 @@ SHED = Counter("aigq_requests_shed_total", "Requests answered 503 because too ma
 EVENTS = Counter("aigq_events_total", "Events by what became of them: accepted or rejected.", ["outcome"])
 HINTS = Counter("aigq_hints_total", "Hints served, by source and experiment arm.", ["source", "arm"])
 DEGRADED = Counter("aigq_degraded_total", "Answers that had to do without a source, by source.", ["source"])
+RECALL = Histogram(
+    "aigq_recall_seconds", "Time that recall took of a request, by source.", ["source"], buckets=LATENCY_BUCKETS
+)
+RECALLED = Counter("aigq_recalled_total", "Requests for which a source had a candidate, by source.", ["source"])
 CORRUPT = Counter(
     "aigq_corrupt_values_total", "Stored values treated as a miss, by kind and reason.", ["kind", "reason"]
 )
@@ -28,3 +32,6 @@ U2Q_AGE = Histogram(
 )
 X2Q_CACHE = Counter("aigq_x2q_lookups_total", "x2q lookups by outcome: cached, fetched or absent.", ["outcome"])
 STORE_UP = Gauge("aigq_store_up", "1 if Redis answered the last poll.")
+BREAKER_OPEN = Gauge("aigq_breaker_open", "1 while Redis is left alone after failures in a row.")
+LOOP_LAG = Gauge("aigq_event_loop_lag_seconds", "How much too late the last poll came: the process is that busy.")
+X2Q_PUBLISHED = Gauge("aigq_x2q_published_timestamp_seconds", "When the current x2q version was named; 0 without one.")

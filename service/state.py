@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -12,11 +13,11 @@ from redis.exceptions import RedisError
 
 from service.breaker import CircuitBreaker
 from service.contracts.errors import ArtefactError, ConfigError, StoreUnavailable
-from service.contracts.keys import Keys
+from service.contracts.keys import Keys, named_at
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings
 from service.experiments import Experiments
-from service.metrics import STORE_UP
+from service.metrics import BREAKER_OPEN, LOOP_LAG, STORE_UP, X2Q_PUBLISHED
 from service.ranking.catalogue import Catalogue, current_version
 from service.recall.x2q import X2QReader
 from service.served_log import ServedLog
@@ -68,6 +69,8 @@ class State:
             self.wrong_partitions = False
             self.x2q_version = pointer
             STORE_UP.set(1)
+        X2Q_PUBLISHED.set(named_at(self.x2q_version))
+        BREAKER_OPEN.set(self.breaker.state != "closed")
         self.shoppers.refuse(self.store_problem if self.wrong_partitions else None)
         await asyncio.to_thread(self._reload_catalogue)
 
@@ -87,7 +90,9 @@ class State:
         """Poll until cancelled."""
         while True:
             await self.poll()
+            due = time.monotonic() + _POLL_S
             await asyncio.sleep(_POLL_S)
+            LOOP_LAG.set(time.monotonic() - due)
 
 
 @asynccontextmanager

@@ -6,13 +6,16 @@ A shopper appears in keys only as `sid`, a hash of the user id: keys have a fixe
 """
 
 import base64
+import calendar
 import hashlib
+import time
 from dataclasses import dataclass
 
 from service.contracts.text import normalise
 
 _SID_BYTES = 16
 _MAX_TRIGGER_BYTES = 80
+_VERSION_TIME = "%Y%m%dT%H%M%S"
 
 Trigger = str
 """What x2q is keyed by: `item:<id>`, `category:<path>` or `query:<normalised query>`."""
@@ -117,3 +120,16 @@ class Keys:
     def x2q_version(self, key: str) -> str:
         """Return the version that a key found by `x2q_pattern` belongs to."""
         return key.removeprefix(f"{self.namespace}:x2q:").split(":", 1)[0]
+
+
+def version_name(now: float, salt: str) -> str:
+    """Return the name of an x2q version made at `now` (epoch seconds): it sorts by time."""
+    return f"{time.strftime(_VERSION_TIME, time.gmtime(now))}{int(now * 1000) % 1000:03d}-{salt}"
+
+
+def named_at(version: str | None) -> float:
+    """Return when a version got its name (epoch seconds); 0 without one, or if it is not by `version_name`."""
+    try:
+        return float(calendar.timegm(time.strptime((version or "").split("-")[0][:-3], _VERSION_TIME)))
+    except ValueError:
+        return 0.0

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from service.contracts import lua
 from service.contracts.codecs import QueryList, encode_list
 from service.contracts.errors import AigqError
-from service.contracts.keys import Keys, Trigger
+from service.contracts.keys import Keys, Trigger, version_name
 
 _STAGING_TTL_S = 24 * 3600
 _SCAN_BATCH = 1000
@@ -51,8 +51,7 @@ class X2QStore:
     @staticmethod
     def new_version() -> str:
         """Return a fresh version name that sorts by time."""
-        now = time.time()
-        return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(now))}{int(now * 1000) % 1000:03d}-{uuid.uuid4().hex[:6]}"
+        return version_name(time.time(), uuid.uuid4().hex[:6])
 
     async def stage(self, version: str, lists: Mapping[Trigger, QueryList]) -> None:
         """Write lists of a version that is not current yet."""

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.contracts.keys import Keys, category_trigger, item_trigger, query_trigger, shopper_sid
+from service.contracts.keys import (
+    Keys,
+    category_trigger,
+    item_trigger,
+    named_at,
+    query_trigger,
+    shopper_sid,
+    version_name,
+)
 from tests.support import SAFE_TEXT
 
 KEYS = Keys("aigq", 256)
@@ -95,3 +103,17 @@ def test_x2q_patterns_find_the_keys_of_versions(version: str) -> None:
         assert key.startswith(KEYS.x2q_pattern(version).rstrip("*"))
         assert key.startswith(KEYS.x2q_pattern().rstrip("*"))
         assert KEYS.x2q_version(key) == version
+
+
+@given(st.floats(0, 4e9))
+def test_a_version_tells_when_it_was_named(now: float) -> None:
+    """To the second; other names, and none, tell nothing."""
+    assert abs(named_at(version_name(now, "a1b2c3")) - now) <= 1
+    assert named_at(None) == named_at("bench") == named_at("v1-2-3") == 0.0
+
+
+@given(st.floats(0, 4e9), st.floats(0, 4e9))
+def test_later_versions_sort_later(one: float, other: float) -> None:
+    """By name, so that the newest can be told without reading them."""
+    first, second = sorted((one, other))
+    assert version_name(first, "x") <= version_name(second, "x")
