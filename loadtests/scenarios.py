@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from locust import FastHttpUser, between, events, task
+from locust import FastHttpUser, between, constant, events, task
 from locust.env import Environment
 
 ALLOW_REMOTE = "LOADTEST_ALLOW_REMOTE"
@@ -24,6 +24,8 @@ SEED = 7
 K = 10
 P_CLICK_HINT = 0.1
 P_CLICK_ITEM = 0.3
+_LOOPS = 3
+_FEW = 100
 _MADE_UP_SHOPPERS = 10_000
 _SAMPLE_TIMEOUT_S = 10.0
 
@@ -128,3 +130,43 @@ class AnonymousVisitor(FastHttpUser):
         opened = chance.sample(shop.items, k=min(3, len(shop.items)))
         actions = [{"type": "click", "item_id": item_id} for item_id in opened]
         self.client.post("/v1/hints", json={"actions": actions, "k": K}, name="POST /v1/hints (inline)")
+
+
+class Returner(HomepageVisitor):
+    """The click-back loop: hints, a product, back to hints that should know of it, again and again."""
+
+    weight = 2
+
+    @task
+    def visit(self) -> None:
+        """Three products in a row."""
+        user_id = chance.choice(shop.shoppers)
+        for _ in range(_LOOPS):
+            self.hints(user_id)
+            if shop.items:
+                clicked = {"user_id": user_id, "type": "click", "item_id": chance.choice(shop.items)}
+                self.post_events("click", [clicked])
+        self.hints(user_id)
+
+
+class Newcomer(HomepageVisitor):
+    """A shopper whom nobody has seen before."""
+
+    @task
+    def visit(self) -> None:
+        """One homepage view, and a first product."""
+        user_id = f"new-{chance.getrandbits(48):012x}"
+        self.hints(user_id)
+        if shop.items:
+            self.post_events("click", [{"user_id": user_id, "type": "click", "item_id": chance.choice(shop.items)}])
+
+
+class Impatient(HomepageVisitor):
+    """Reloads the homepage without a pause; there are only a few such shoppers."""
+
+    wait_time = constant(0)
+
+    @task
+    def visit(self) -> None:
+        """One homepage view."""
+        self.hints(chance.choice(shop.shoppers[:_FEW]))

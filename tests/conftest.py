@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 
 from service.ranking.catalogue import Catalogue
-from tests.support import write_dataset
+from tests.support import SAMPLE_SHOP, write_dataset
 from workers.common import artefacts
 
 # Deterministic, so that a run says the same thing twice; no deadline, since the machine may be busy.
@@ -24,7 +24,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def artefact_root(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the root under which the small shop's artefact is current. Tests do not change it."""
     root = tmp_path_factory.mktemp("artefacts")
-    artefacts.build(dataset, root, sample={"shoppers": ["u1"]})
+    artefacts.build(dataset, root, sample=SAMPLE_SHOP)
     return root
 
 

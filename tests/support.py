@@ -1,6 +1,7 @@
 """A small shop written as a dataset, and text that tries to break things."""
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from hypothesis import strategies as st
@@ -36,6 +37,11 @@ QUERIES = st.lists(
     max_size=12,
 )
 """Lists of plausible queries, with near-duplicates."""
+SAMPLE_SHOP: dict[str, Any] = {
+    "shoppers": [{"user_id": f"sample-{number}", "profile": {}, "did": []} for number in range(50)],
+    "items": [{"item_id": TENT, "title": "Two Person Tent", "category": TENT_CATEGORY, "price": 99.0}],
+}
+"""What `GET /sample` offers, in the form that the demo writes."""
 
 
 def write_dataset(path: Path) -> Path:

@@ -8,7 +8,7 @@ import pytest
 
 from service.contracts.errors import ArtefactError
 from service.ranking.catalogue import CO_CLICK, CURRENT, EVERYONE, ITEMS, MANIFEST, POPULAR, SAMPLE, WORDS, Catalogue
-from tests.support import TENT, TENT_CATEGORY
+from tests.support import SAMPLE_SHOP, TENT, TENT_CATEGORY
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_popular_and_sample(catalogue: Catalogue) -> None:
     assert scores[0] == 1.0
     assert scores == sorted(scores, reverse=True)
     assert min(scores) > 0
-    assert catalogue.sample == {"shoppers": ["u1"]}
+    assert catalogue.sample == SAMPLE_SHOP
 
 
 @pytest.mark.parametrize("name", [ITEMS, CO_CLICK, POPULAR, WORDS, SAMPLE, MANIFEST])
