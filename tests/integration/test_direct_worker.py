@@ -11,7 +11,6 @@ from service.contracts.events import EVENT
 from service.contracts.keys import shopper_sid
 from service.contracts.redis import make_redis
 from service.contracts.settings import RedisSettings
-from service.ranking.shopper_context import ShopperContext
 from tests.integration.rig import HookedGenerator, Rig, echo
 from tests.integration.support import eventually_async, free_port
 from tests.support import TENT
@@ -45,28 +44,6 @@ async def test_a_refresh_writes_the_list_and_clears_the_mark(make_rig: MakeRig) 
     ttl = await rig.redis.ttl(rig.keys.u2q(shopper_sid("u1")))
     assert 0.85 < ttl / rig.settings.direct.u2q_ttl_s < 1.15
     assert await rig.worker(generator).step() == 0
-
-
-async def test_a_ranker_orders_what_is_written(make_rig: MakeRig) -> None:
-    """It hears of the shopper and of what the model wrote; the list is its order, filtered like any other."""
-    rig = make_rig()
-    await rig.search("u1", "tent")
-    asked: list[tuple[ShopperContext, Sequence[str]]] = []
-
-    class Reversed:
-        def chances(self, context: ShopperContext, generated: Sequence[str] = ()) -> dict[str, float]:
-            asked.append((context, generated))
-            return dict.fromkeys(["sleeping bag", "<b>", "tent", *reversed(generated)], 0.1)
-
-    generator = FakeGenerator(lambda _: "gas canister\ncamping stove")
-    worker = DirectWorker(rig.queue, generator, rig.catalogue, rig.settings, Reversed())
-    assert await worker.step() == 1
-    found = await rig.u2q("u1")
-    assert found is not None
-    assert [q.query for q in found.queries] == ["sleeping bag", "camping stove", "gas canister"]
-    ((context, generated),) = asked
-    assert [entry.ref for entry in context.behaviour] == ["tent"]
-    assert list(generated) == ["gas canister", "camping stove"]
 
 
 async def test_each_shopper_gets_their_own_list(make_rig: MakeRig) -> None:
@@ -184,24 +161,6 @@ async def test_a_shopper_who_leaves_during_generation_gets_no_list(make_rig: Mak
     assert await rig.u2q("u1") is None
     assert await rig.due("u1") is None
     assert not await rig.leased("u1")
-
-
-async def test_a_list_is_small(make_rig: MakeRig) -> None:
-    """Ten hints of ordinary length take at most 600 bytes of Redis, key and all."""
-    rig = make_rig()
-    await rig.search("u1", "keyboard")
-    queries = [
-        "clackwell mechanical keyboard",
-        "65 percent keyboard black",
-        "wireless earbuds for running",
-        "红轴机械键盘",
-    ]
-    lines = [f"{query} {number}" for number in range(4) for query in queries][:10]
-    assert await rig.worker(FakeGenerator(lambda _: "\n".join(lines))).step() == 1
-    found = await rig.u2q("u1")
-    assert found is not None
-    assert len(found.queries) == 10
-    assert await rig.redis.memory_usage(rig.keys.u2q(shopper_sid("u1"))) <= 600
 
 
 async def test_a_burst_is_one_refresh(make_rig: MakeRig) -> None:
