@@ -117,7 +117,7 @@ class Arm(_Section):
 class ExperimentSettings(_Section):
     """The experiment that is running: arms by a salted hash of the shopper."""
 
-    salt: str = Field("aigq", min_length=1, max_length=64, description="another salt shuffles shoppers anew")
+    salt: str = Field("aigq", pattern=r"^[ -~]{1,64}$", description="another salt shuffles shoppers anew")
     arms: tuple[Arm, ...] = (Arm(),)
 
     @model_validator(mode="after")

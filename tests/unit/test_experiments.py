@@ -45,3 +45,11 @@ def test_wrong_arms_are_refused(arms: list[dict[str, object]], message: str) -> 
     """At start, with what is wrong."""
     with pytest.raises(ValueError, match=message):
         ExperimentSettings.model_validate({"arms": arms})
+
+
+@pytest.mark.parametrize("salt", ["", "x" * 65, "秋"])
+def test_a_salt_is_short_and_plain(salt: str) -> None:
+    """The hash takes at most 64 bytes."""
+    with pytest.raises(ValueError, match="pattern"):
+        ExperimentSettings(salt=salt)
+    Experiments(ExperimentSettings(salt="x" * 64)).arm_of("u1")
