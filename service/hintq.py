@@ -141,6 +141,7 @@ async def _read_shopper(state: State, query: HintsQuery, deadline: Deadline, deg
         degraded.append("u2q")
         return Shopper()
     state.breaker.success()
+    state.stale.look(query.user_id, shopper)
     return shopper
 
 

@@ -30,6 +30,7 @@ SERVED_DROPPED = Counter(
 U2Q_AGE = Histogram(
     "aigq_u2q_age_seconds", "Age of the generated list at serving.", buckets=(1, 5, 30, 120, 600, 3600, 86400, 604800)
 )
+STALE = Counter("aigq_stale_lists_total", "Requests of shoppers whose list is missing or old, by which.", ["reason"])
 X2Q_CACHE = Counter("aigq_x2q_lookups_total", "x2q lookups by outcome: cached, fetched or absent.", ["outcome"])
 STORE_UP = Gauge("aigq_store_up", "1 if Redis answered the last poll.")
 BREAKER_OPEN = Gauge("aigq_breaker_open", "1 while Redis is left alone after failures in a row.")

@@ -21,6 +21,7 @@ from service.metrics import BREAKER_OPEN, LOOP_LAG, STORE_UP, X2Q_PUBLISHED
 from service.ranking.catalogue import Catalogue, current_version
 from service.recall.x2q import X2QReader
 from service.served_log import ServedLog
+from service.stale import StaleLists
 from service.store import ShopperStore
 
 _log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class State:
     shoppers: ShopperStore
     x2q: X2QReader
     served: ServedLog
+    stale: StaleLists
     experiments: Experiments
     chance: Random
     x2q_version: str | None = None
@@ -119,17 +121,19 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             shoppers=ShopperStore(write_redis, keys, settings),
             x2q=X2QReader(read_redis, keys),
             served=ServedLog(write_redis, keys, settings.redis.stream_maxlen),
+            stale=StaleLists(write_redis, keys, settings.direct.u2q_fresh_s),
             experiments=Experiments(settings.experiments),
             chance=Random(),  # noqa: S311  (exploration, not secrets)
         )
         await state.poll()
-        for loop in (state.watch, state.served.run):
+        for loop in (state.watch, state.served.run, state.stale.run):
             task = asyncio.create_task(loop(), name=loop.__qualname__)
             stack.push_async_callback(_stop, task)
         try:
             yield state
         finally:
             await state.served.flush()
+            state.catalogue.close()
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

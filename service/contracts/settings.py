@@ -79,6 +79,7 @@ class DirectSettings(_Section):
     batch_size: int = Field(32, ge=1, le=1024, description="prompts a request")
     poll_s: float = Field(0.1, gt=0, le=60, description="pause when nobody is due")
     u2q_ttl_s: Seconds = Field(7 * 86400, description="life of a list in Redis")
+    u2q_fresh_s: Seconds = Field(86400, description="an older list is made anew when its shopper comes back")
     ranker: Path | None = Field(None, description="directory of `aigq train ranker`; without, lists stay as written")
     metrics_port: int = Field(0, ge=0, le=65535, description="Prometheus port; 0 = off")
 

@@ -1,0 +1,65 @@
+"""Lists that are missing or old: the shopper who comes back is marked due, off the hot path, and served meanwhile.
+
+Stale-while-revalidate (RFC 5861). An event marks a shopper due by itself; this is for those whose list expired, was
+lost, or was written long ago.
+"""
+
+import asyncio
+import logging
+import time
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from service.contracts.keys import Keys, shopper_sid
+from service.metrics import STALE, STORE_ERRORS
+from service.recall.u2q import Shopper
+
+_log = logging.getLogger(__name__)
+_FLUSH_S = 1.0
+
+
+class StaleLists:
+    """Collects shoppers; each is marked once, however often they ask."""
+
+    def __init__(self, redis: Redis, keys: Keys, fresh_s: float, capacity: int = 10_000) -> None:
+        """A list is old after `fresh_s`; at most `capacity` shoppers wait for the next flush, others ask again."""
+        self._redis = redis
+        self._keys = keys
+        self._fresh_s = fresh_s
+        self._capacity = capacity
+        self._waiting: set[str] = set()
+
+    def look(self, user_id: str, shopper: Shopper) -> None:
+        """Take a shopper whose list should be made anew; costs no I/O. Without behaviour there is nothing to tell."""
+        if not shopper.behaviour or len(self._waiting) >= self._capacity:
+            return
+        if shopper.u2q is None:
+            reason = "missing"
+        elif time.time() - shopper.u2q.generated_ms / 1000 > self._fresh_s:
+            reason = "old"
+        else:
+            return
+        STALE.labels(reason).inc()
+        self._waiting.add(shopper_sid(user_id))
+
+    async def run(self) -> None:
+        """Flush until cancelled."""
+        while True:
+            await asyncio.sleep(_FLUSH_S)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Mark who waits as due now. A mark or lease that is there stays as it is."""
+        waiting, self._waiting = self._waiting, set()
+        if not waiting:
+            return
+        now_ms = round(time.time() * 1000)
+        pipe = self._redis.pipeline(transaction=False)
+        for sid in waiting:
+            pipe.zadd(self._keys.due(self._keys.partition(sid)), {sid: now_ms}, nx=True)
+        try:
+            await pipe.execute()
+        except (RedisError, OSError) as error:
+            STORE_ERRORS.labels("stale").inc()
+            _log.warning("%d shoppers with a stale list were not marked due: %s", len(waiting), error)

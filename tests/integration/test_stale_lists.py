@@ -1,0 +1,61 @@
+"""A missing or old list is made anew when its shopper comes back."""
+
+import time
+from collections.abc import Callable
+
+from service.contracts.codecs import BehaviourEntry, QueryList
+from service.contracts.keys import shopper_sid
+from service.contracts.settings import Settings
+from service.hintq import HintsQuery, answer
+from service.recall.u2q import Shopper
+from service.stale import StaleLists
+from service.state import open_state
+from tests.integration.rig import Rig, echo
+from workers.common.fake_generator import FakeGenerator
+
+MakeRig = Callable[..., Rig]
+ACTED = [BehaviourEntry("search", 1.0, "tent")]
+
+
+async def test_who_comes_back_without_a_list_gets_one(make_settings: Callable[..., Settings]) -> None:
+    """The list has expired, the behaviour has not: asking marks the shopper due, and a worker does the rest."""
+    async with open_state(make_settings()) as state:
+        rig = Rig(state.settings, state.read_redis, state.catalogue)
+        await rig.search("u1", "tent")
+        generator = FakeGenerator(echo)
+        await rig.worker(generator).step()
+        await rig.redis.delete(rig.keys.u2q(shopper_sid("u1")))
+        assert await rig.due("u1") is None
+        for number in range(3):
+            await answer(state, HintsQuery(f"r{number}", "u1", 5, 5000))
+        await state.stale.flush()
+        assert await rig.due("u1") is not None
+        await rig.worker(generator).step()
+        assert await rig.u2q("u1") is not None
+        assert sum(map(len, generator.batches)) == 2
+
+
+async def test_a_mark_that_is_there_stays(make_rig: MakeRig) -> None:
+    """A shopper who waits for the quiet after a burst is not hurried, nor is a lease touched."""
+    rig = make_rig(delay_s=60.0, max_wait_s=600.0)
+    await rig.search("u1", "tent", "lamp")
+    before = await rig.due("u1")
+    stale = StaleLists(rig.redis, rig.keys, 60.0)
+    stale.look("u1", Shopper(behaviour=ACTED))
+    await stale.flush()
+    assert await rig.due("u1") == before
+
+
+async def test_who_is_left_alone(make_rig: MakeRig) -> None:
+    """A fresh list, and a shopper of whom nothing is known; an old list is not."""
+    rig = make_rig()
+    stale = StaleLists(rig.redis, rig.keys, fresh_s=60.0, capacity=1)
+    now_ms = round(time.time() * 1000)
+    stale.look("fresh", Shopper(behaviour=ACTED, u2q=QueryList(1, now_ms, "m", ())))
+    stale.look("nobody", Shopper())
+    stale.look("old", Shopper(behaviour=ACTED, u2q=QueryList(1, now_ms - 61_000, "m", ())))
+    stale.look("too many", Shopper(behaviour=ACTED))
+    await stale.flush()
+    assert [await rig.due(user) is not None for user in ("fresh", "nobody", "old", "too many")] == [
+        False, False, True, False,
+    ]  # fmt: skip
