@@ -111,12 +111,9 @@ def from_co_click(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list
 
 def from_popular(catalogue: Catalogue, profile: Mapping[str, str], limit: int) -> list[Candidate]:
     """Return up to `limit` queries popular in the shopper's segment, or with everyone."""
-    segment = profile.get("segment", EVERYONE)
+    asked = profile.get("segment", EVERYONE)
+    segment = asked if catalogue.popular.get(asked) else EVERYONE  # a caller may make segments up
     made = _POPULAR.setdefault(catalogue, {})
-    if segment not in made and segment in catalogue.popular:  # not for segments that a caller makes up
-        made[segment] = _popular(catalogue, segment)
-    return (made.get(segment) or made.setdefault(EVERYONE, _popular(catalogue, EVERYONE)))[:limit]
-
-
-def _popular(catalogue: Catalogue, segment: str) -> list[Candidate]:
-    return [Candidate(q.query, "popular", WEIGHT_POPULAR * q.score) for q in catalogue.popular[segment]]
+    if segment not in made:
+        made[segment] = [Candidate(q.query, "popular", WEIGHT_POPULAR * q.score) for q in catalogue.popular[segment]]
+    return made[segment][:limit]

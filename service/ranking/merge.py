@@ -67,8 +67,8 @@ def merge(
     taken: set[str] = set()
     chosen: list[Candidate] = []
     spare: list[Candidate] = []
-    told = dropped if dropped is not None else _ignore
-    for candidate in _summed(candidates, dropped):
+    told = dropped or _ignore
+    for candidate in _summed(candidates, told):
         key = near_key(candidate.query)
         if len(chosen) == k + pool:
             if dropped is None:
@@ -95,7 +95,7 @@ def merge(
     return chosen
 
 
-def _summed(candidates: Iterable[Candidate], dropped: Drops | None) -> list[Candidate]:
+def _summed(candidates: Iterable[Candidate], told: Drops) -> list[Candidate]:
     """Return what may be shown, best first. Of each source, a query's best score counts; a trigger speaks for itself.
 
     A trigger's proposal that the quota may hold back stays beside the sum of the others, so that it holds back itself.
@@ -103,8 +103,7 @@ def _summed(candidates: Iterable[Candidate], dropped: Drops | None) -> list[Cand
     alike: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         if reason := reject_reason(candidate.query):
-            if dropped is not None:
-                dropped(candidate, reason)
+            told(candidate, reason)
             continue
         key = near_key(candidate.query)
         if (known := alike.get(key)) is None:
