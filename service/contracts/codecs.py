@@ -14,6 +14,8 @@ from service.contracts.errors import CorruptValue
 
 VERSION: Final = 1
 _OWNER_CHARS: Final = 10
+QUERY_TYPES: Final = frozenset({"search", "hint_click"})
+"""Actions whose `BehaviourEntry.ref` is a query; of all others it is an item id."""
 
 
 class ScoredQuery(NamedTuple):
@@ -35,7 +37,7 @@ class QueryList:
 
 @dataclass(frozen=True, slots=True)
 class BehaviourEntry:
-    """One recent action of a shopper: `ref` is the query of a search or hint click, else the item id."""
+    """One recent action of a shopper: `ref` is a query if `type` is one of `QUERY_TYPES`, else an item id."""
 
     type: str
     ts: float

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from service.contracts.codecs import BehaviourEntry, ScoredQuery
+from service.contracts.codecs import QUERY_TYPES, BehaviourEntry, ScoredQuery
 from service.contracts.keys import Trigger, category_trigger, item_trigger, query_trigger
 from service.ranking.catalogue import EVERYONE, Catalogue
 from service.ranking.merge import (
@@ -18,7 +18,6 @@ from service.ranking.merge import (
     trigger_weight,
 )
 
-_QUERY_TYPES: Final = frozenset({"search", "hint_click"})
 RECENT_EVENTS: Final = 20
 """The latest actions of a shopper that a request reads."""
 MAX_TRIGGERS: Final = 4
@@ -47,13 +46,13 @@ def live_triggers(
     """Return the latest `limit` distinct triggers, newest first. An item falls back to its category."""
     latest: dict[Trigger, BehaviourEntry] = {}
     for entry in sorted(behaviour, key=lambda e: -e.ts):
-        is_query = entry.type in _QUERY_TYPES
+        is_query = entry.type in QUERY_TYPES
         latest.setdefault(query_trigger(entry.ref) if is_query else item_trigger(entry.ref), entry)
         if len(latest) == limit:
             break
     triggers: list[LiveTrigger] = []
     for key, entry in latest.items():
-        category = None if entry.type in _QUERY_TYPES else catalogue.category(entry.ref)
+        category = None if entry.type in QUERY_TYPES else catalogue.category(entry.ref)
         triggers.append(LiveTrigger((key,) if category is None else (key, category_trigger(category)), entry.ts))
     return triggers
 

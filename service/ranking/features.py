@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from service.contracts.codecs import BehaviourEntry
+from service.contracts.codecs import QUERY_TYPES, BehaviourEntry
 from service.ranking.catalogue import Item
 from service.ranking.fact_cache import FactCache, Rows
 from service.ranking.query_stats import NUMBERS, Floats, QueryStats
@@ -43,7 +43,6 @@ _FAST_H: Final = 1.0
 _SLOW_H: Final = 72.0
 _MATCH: Final = 0.3
 """From this share of common categories on, an action counts as one in the query's category."""
-_QUERY_TYPES: Final = frozenset({"search", "hint_click"})
 _SEARCH, _CLICK, _CART, _PURCHASE = range(4)
 _KINDS: Final[Mapping[str, int]] = {
     "search": _SEARCH, "hint_click": _SEARCH, "click": _CLICK, "cart": _CART, "purchase": _PURCHASE,
@@ -64,14 +63,14 @@ def features(cache: FactCache, context: ShopperContext, queries: Sequence[str]) 
     """Return the features, shape (queries, `FEATURES`)."""
     entries = [entry for entry in sorted(context.behaviour, key=lambda one: -one.ts) if entry.type in _KINDS]
     entries = entries[:MAX_ENTRIES]
-    asked = [entry.ref for entry in entries if entry.type in _QUERY_TYPES]
+    asked = [entry.ref for entry in entries if entry.type in QUERY_TYPES]
     bought = [item for entry in entries if (item := _item(context, entry)) is not None]
     rows, query_rows, item_rows = cache.rows(queries, asked, bought)
     history = _history(context, entries, query_rows, item_rows)
     matrix = np.empty((len(queries), len(FEATURES)), dtype=np.float32)
     numbers, shopper = len(NUMBERS), len(NUMBERS) + len(_SHOPPER)
     matrix[:, :numbers] = rows.numbers
-    triggers = len(set(cache.keys[query_rows].tolist())) + len({e.ref for e in entries if e.type not in _QUERY_TYPES})
+    triggers = len(set(cache.keys[query_rows].tolist())) + len({e.ref for e in entries if e.type not in QUERY_TYPES})
     matrix[:, numbers:shopper] = _shopper(context, entries, triggers, cache, history)
     pair: list[NDArray[Any]] = [
         *_profile_lifts(cache.stats, context.profile, rows),
@@ -87,7 +86,7 @@ def features(cache: FactCache, context: ShopperContext, queries: Sequence[str]) 
 
 
 def _item(context: ShopperContext, entry: BehaviourEntry) -> Item | None:
-    return None if entry.type in _QUERY_TYPES else context.items.get(entry.ref)
+    return None if entry.type in QUERY_TYPES else context.items.get(entry.ref)
 
 
 def _history(
@@ -100,7 +99,7 @@ def _history(
     asked, had = iter(query_rows.tolist()), iter(item_rows.tolist())
     rows, kinds, hours = [], [], []
     for entry in entries:
-        if entry.type in _QUERY_TYPES:
+        if entry.type in QUERY_TYPES:
             rows.append(next(asked))
         elif entry.ref in context.items:
             rows.append(next(had))

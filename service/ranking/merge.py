@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from operator import attrgetter
 from typing import Final, NamedTuple
 
+from service.contracts.codecs import QUERY_TYPES
 from service.contracts.hints import Source
 from service.contracts.text import near_key
 from service.ranking.filter import reject_reason
@@ -142,4 +143,4 @@ def trigger_weight(position: int, *, fresh: bool) -> float:
 
 def recent_searches(actions: Sequence[tuple[str, str]]) -> list[str]:
     """Return the queries among (type, ref) actions that the shopper already searched: no need to suggest them."""
-    return [ref for kind, ref in actions if kind in {"search", "hint_click"}]
+    return [ref for kind, ref in actions if kind in QUERY_TYPES]

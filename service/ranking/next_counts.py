@@ -10,14 +10,13 @@ from typing import Any, Final, Self
 
 import orjson
 
-from service.contracts.codecs import BehaviourEntry
+from service.contracts.codecs import QUERY_TYPES, BehaviourEntry
 from service.ranking.catalogue import Item
 
 Table = Mapping[str, Sequence[tuple[str, float]]]
 FADE: Final = 0.7
 """Weight of each further trigger, newest first."""
 _TRAIL: Final = 8
-_QUERY_TYPES: Final = frozenset({"search", "hint_click"})
 
 
 def trigger_keys(query: str | None, item_id: str | None, category: str) -> tuple[str, ...]:
@@ -41,7 +40,7 @@ class NextCounts:
         """Return a score for each query that follows one of the latest distinct actions."""
         trail: dict[str, tuple[str, ...]] = {}
         for entry in newest_first:
-            if entry.type in _QUERY_TYPES:
+            if entry.type in QUERY_TYPES:
                 keys = trigger_keys(entry.ref, None, "")
             else:
                 item = items.get(entry.ref)

@@ -19,6 +19,7 @@ import bm25s
 import lightgbm
 import numpy as np
 
+from service.contracts.codecs import QUERY_TYPES
 from service.contracts.errors import ArtefactError
 from service.contracts.text import near_key, terms
 from service.ranking import model_folder
@@ -40,7 +41,6 @@ _TEXT: Final = 40
 _TEXT_ACTS: Final = 3
 _HALF_LIVES: Final = (1.0, 30.0)
 _DAY_S: Final = 86400.0
-_QUERY_TYPES: Final = frozenset({"search", "hint_click"})
 
 
 class Candidates:
@@ -64,7 +64,7 @@ class Candidates:
         popular = counts.popular_with(context.profile)
         own: list[dict[str, float]] = [defaultdict(float) for _ in _HALF_LIVES]
         for entry in behaviour:
-            if entry.type in _QUERY_TYPES and entry.ref in counts.popularity:
+            if entry.type in QUERY_TYPES and entry.ref in counts.popularity:
                 for scores, days in zip(own, _HALF_LIVES, strict=True):
                     scores[entry.ref] += 0.5 ** ((context.now - entry.ts) / _DAY_S / days)
         text = self._alike(context, behaviour)
@@ -88,8 +88,8 @@ class Candidates:
         """Return queries that share words with the latest actions, with their BM25 scores."""
         told: dict[str, None] = {}
         for entry in reversed(behaviour):
-            item = None if entry.type in _QUERY_TYPES else context.items.get(entry.ref)
-            told.setdefault(entry.ref if entry.type in _QUERY_TYPES else item.title if item else "")
+            item = None if entry.type in QUERY_TYPES else context.items.get(entry.ref)
+            told.setdefault(entry.ref if entry.type in QUERY_TYPES else item.title if item else "")
             if len(told) == _TEXT_ACTS:
                 break
         words = [word for text in told for word in _words(text) if word in self._vocabulary]

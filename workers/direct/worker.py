@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from service.contracts.codecs import QueryList, ScoredQuery, encode_list
+from service.contracts.codecs import QUERY_TYPES, QueryList, ScoredQuery, encode_list
 from service.contracts.errors import ArtefactError, GeneratorError, StoreUnavailable
 from service.contracts.settings import Settings
 from service.ranking.catalogue import Catalogue, current_version
@@ -97,7 +97,7 @@ class DirectWorker:
         items = self._catalogue.items([entry.ref for entry in shopper.behaviour])
         actions = []
         for entry in reversed(shopper.behaviour):  # oldest first, so that equal times keep the order of arrival
-            if entry.type in {"search", "hint_click"}:
+            if entry.type in QUERY_TYPES:
                 actions.append(Action(entry.type, entry.ts, entry.ref))
             elif entry.ref in items:  # an item that left the catalogue has nothing to tell
                 actions.append(Action(entry.type, entry.ts, items[entry.ref].words))

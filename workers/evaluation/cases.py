@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
+from service.contracts.codecs import QUERY_TYPES
 from service.contracts.errors import ArtefactError
 from service.contracts.text import normalise
 from service.ranking.filter import reject_reason
@@ -24,7 +25,6 @@ from workers.common.split import Part, cut_off, part_of
 AHEAD: Final = 3
 """A hit is one of this many searches after the cut-off."""
 VALIDATION_CASES: Final = 2000
-QUERY_TYPES: Final = frozenset({"search", "hint_click"})
 
 
 class Act(NamedTuple):

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice, product
 from typing import Final
 
-from workers.evaluation.cases import QUERY_TYPES, Case, Shopper, Split, trigger, triggers
+from service.contracts.codecs import QUERY_TYPES
+from workers.evaluation.cases import Case, Shopper, Split, trigger, triggers
 from workers.evaluation.methods import Lists, Params, top
 
 _NEXT_FADE: Final = 0.9

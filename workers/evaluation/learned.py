@@ -4,10 +4,11 @@ from pathlib import Path
 
 import polars as pl
 
+from service.contracts.codecs import QUERY_TYPES
 from service.ranking.catalogue import Catalogue
 from workers.common import artefacts
 from workers.common.dataset import EVENTS, ITEMS, PROFILES, Dataset
-from workers.evaluation.cases import QUERY_TYPES, Split
+from workers.evaluation.cases import Split
 
 
 def catalogue(dataset: Dataset, split: Split, folder: Path) -> Catalogue:

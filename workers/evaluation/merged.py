@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from service.contracts.codecs import BehaviourEntry, ScoredQuery
+from service.contracts.codecs import QUERY_TYPES, BehaviourEntry, ScoredQuery
 from service.contracts.keys import Trigger, category_trigger, item_trigger
 from service.ranking.candidates import (
     CO_CLICK_TRIGGERS,
@@ -28,7 +28,7 @@ from workers.common.generator import Generation
 from workers.common.list_parser import parse_list
 from workers.common.prompt import render_x2q_category, render_x2q_item
 from workers.common.ranked_list import Ranker, ranked_list
-from workers.evaluation.cases import QUERY_TYPES, Case, Split
+from workers.evaluation.cases import Case, Split
 from workers.evaluation.methods import K, Lists
 from workers.evaluation.model import KEPT, ModelLists, recently_searched
 

@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from service.contracts.codecs import ScoredQuery
+from service.contracts.codecs import QUERY_TYPES, ScoredQuery
 from service.contracts.settings import BehaviourSettings
 from service.ranking.merge import recent_searches
 from workers.common.generator import Generation
 from workers.common.list_parser import parse_list
 from workers.common.prompt import SEPARATOR, Action, render_plain, render_u2q
-from workers.evaluation.cases import QUERY_TYPES, Act, Case
+from workers.evaluation.cases import Act, Case
 from workers.evaluation.methods import K, Lists
 
 KEPT: Final[int] = BehaviourSettings().max_events

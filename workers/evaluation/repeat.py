@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Final
 
-from workers.evaluation.cases import QUERY_TYPES, Case, Split
+from service.contracts.codecs import QUERY_TYPES
+from workers.evaluation.cases import Case, Split
 from workers.evaluation.co_click import CoClick
 from workers.evaluation.methods import Lists, Params, top
 

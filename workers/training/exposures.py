@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from service.contracts.codecs import BehaviourEntry
+from service.contracts.codecs import QUERY_TYPES, BehaviourEntry
 from service.contracts.errors import ArtefactError
 from service.contracts.text import normalise
 from service.ranking.catalogue import Item
@@ -23,7 +23,6 @@ from workers.common.split import cut_off, part_of
 
 EXPLORED_BELOW: Final = 0.5
 """A slot of lower propensity shows what exploration drew, not what the policy holds best."""
-_QUERY_TYPES: Final = ("search", "hint_click")
 
 
 class Log(NamedTuple):
@@ -174,7 +173,7 @@ def moments(log: Log) -> Iterator[Moment]:
     users = log.slots.select("user_id").unique()
     acts: dict[str, list[BehaviourEntry]] = {}
     for user, ts, kind, query, item_id in log.acts.join(users, on="user_id", how="semi").iter_rows():
-        ref = query if kind in _QUERY_TYPES else item_id
+        ref = query if kind in QUERY_TYPES else item_id
         if ref:
             acts.setdefault(user, []).append(BehaviourEntry(kind, ts, ref))
     requests = log.slots.group_by("user_id", "request_id", maintain_order=True).agg(pl.col("ts").first(), "query")
@@ -199,7 +198,7 @@ class _Walk:
     def until(self, ts: float, queries: Sequence[str]) -> tuple[list[BehaviourEntry], Mapping[str, int]]:
         """Return the newest actions before `ts`, newest first, and how often `queries` were shown before."""
         while self._done < len(self._acts) and self._acts[self._done].ts < ts:
-            if self._acts[self._done].type in _QUERY_TYPES:
+            if self._acts[self._done].type in QUERY_TYPES:
                 self._shown.pop(self._acts[self._done].ref, None)
             self._done += 1
         shown = {query: self._shown.get(query, 0) for query in queries}

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from service.contracts.codecs import QUERY_TYPES
 from service.contracts.text import terms
 from service.ranking.query_stats import QueryRow, QueryStats, Weighted
 from workers.common.item_text import MIN_SHOPPERS
@@ -119,7 +120,7 @@ def _numbered(profiles: pl.DataFrame, values: Mapping[str, Sequence[str]]) -> pl
 
 def _found_by(acts: pl.DataFrame, words: ItemWords) -> pl.DataFrame:
     """Return (user_id, query, asked, number, tier): items, by category, that were clicked soon after a query."""
-    asked = pl.col("type").is_in(["search", "hint_click"])
+    asked = pl.col("type").is_in(QUERY_TYPES)
     return (
         acts.with_columns(
             pl.when(asked).then("query").forward_fill().over("user_id"),
