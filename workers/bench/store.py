@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from redis import Redis
@@ -23,15 +23,8 @@ def shopper(number: int) -> str:
     return f"bench-{number}"
 
 
-def fill(
-    redis: Redis,
-    keys: Keys,
-    shoppers: int,
-    items: Sequence[str],
-    queries: Sequence[str],
-    progress: Callable[[int], None],
-) -> None:
-    """Write lists and behaviour of `shoppers`, and a list for each item; `progress` hears of shoppers done."""
+def fill(redis: Redis, keys: Keys, shoppers: int, items: Sequence[str], queries: Sequence[str]) -> None:
+    """Write lists and behaviour of `shoppers`, and a list for each item."""
     chance = random.Random(7)  # noqa: S311  (a workload)
     now = time.time()
 
@@ -51,4 +44,3 @@ def fill(
             entries = [BehaviourEntry("click", now - 60 * n, chance.choice(items)) for n in range(ACTIONS)]
             pipe.rpush(keys.behaviour(sid), *(encode_behaviour(sid, entry) for entry in entries))
         pipe.execute()
-        progress(min(_BATCH, shoppers - start))
