@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +14,7 @@ from service.contracts.keys import Keys
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings, load_settings
 from service.ranking.catalogue import Catalogue
+from workers.common.loop import stop_on_signals
 from workers.common.ranked_list import open_ranker
 from workers.common.vllm_client import VllmGenerator
 from workers.direct.queue import DueQueue
@@ -33,10 +33,7 @@ def direct(config: Annotated[Path | None, typer.Option(help="settings file (TOML
 async def _run(settings: Settings) -> None:
     catalogue = Catalogue.open(settings.service.artefacts)
     ranker = None if settings.direct.ranker is None else open_ranker(settings.direct.ranker)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for received in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(received, stop.set)
+    stop = stop_on_signals()
     if settings.direct.metrics_port:
         start_http_server(settings.direct.metrics_port, addr=settings.service.host)
     redis = make_redis(settings.redis, settings.redis.write_timeout_ms)

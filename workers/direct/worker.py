@@ -14,7 +14,7 @@ from service.ranking.merge import recent_searches
 from service.ranking.shopper_context import ShopperContext
 from workers.common.generator import Generation, Generator
 from workers.common.list_parser import parse_list
-from workers.common.pause import pause
+from workers.common.loop import backoff_s, pause
 from workers.common.prompt import Action, render_u2q
 from workers.common.ranked_list import Ranker, ranked_list
 from workers.direct import metrics
@@ -23,7 +23,6 @@ from workers.direct.queue import DueQueue, DueShopper, Lease, Refresh
 _log = logging.getLogger(__name__)
 _COUNT_S = 5.0
 """Between two looks at the queue's depth."""
-_BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 class DirectWorker:
@@ -55,8 +54,8 @@ class DirectWorker:
                 self._failures = 0
                 seconds = 0.0 if worked else self._settings.direct.poll_s
             except (StoreUnavailable, GeneratorError) as error:
-                seconds = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
                 self._failures += 1
+                seconds = backoff_s(self._failures)
                 metrics.FAILURES.labels(type(error).__name__).inc()
                 _log.warning("direct: %s; trying again in %.1f s, due shoppers stay due", error, seconds)
             if seconds:

@@ -4,7 +4,6 @@ import contextlib
 import importlib.util
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,10 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import httpx
-
 from service.contracts.errors import ConfigError, GeneratorUnavailable
 from service.contracts.settings import VllmSettings
+from workers.common.processes import answers, free_port
 from workers.evaluation.checkpoint import context_length
 
 _READY_S: Final = 300.0
@@ -50,9 +48,7 @@ def serving(model: Path, name: str, settings: VllmSettings) -> Iterator[VllmSett
     Raises:
         GeneratorUnavailable: it did not start; the message has the end of its log.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     # `python -m`, since the `vllm` command of the CPU build looks for a distribution of another name.
     command = [
         sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model),
@@ -78,19 +74,12 @@ def serving(model: Path, name: str, settings: VllmSettings) -> Iterator[VllmSett
 
 def _wait(process: subprocess.Popen[bytes], url: str, tail: Callable[[], str]) -> None:
     deadline = time.monotonic() + _READY_S
-    while not _healthy(url):
+    while not answers(f"{url}/health"):
         if process.poll() is not None:
             raise GeneratorUnavailable(f"vLLM ended with code {process.returncode}.\n{tail()}")
         if time.monotonic() > deadline:
             raise GeneratorUnavailable(f"vLLM was not ready after {_READY_S:.0f} s.\n{tail()}")
         time.sleep(0.2)
-
-
-def _healthy(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health", timeout=2.0).status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False
 
 
 def _tail(log: int) -> str:

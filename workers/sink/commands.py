@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 import time
 from pathlib import Path
 from typing import Annotated, Final
@@ -16,7 +15,7 @@ from service.contracts.errors import ArtefactError, StoreUnavailable
 from service.contracts.keys import Keys
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings, load_settings
-from workers.common.pause import pause
+from workers.common.loop import backoff_s, pause, stop_on_signals
 from workers.sink import metrics
 from workers.sink.drain import Sink
 from workers.sink.parts import PartStore, reason
@@ -24,7 +23,6 @@ from workers.sink.streams import HeldElsewhere, Streams
 
 app = typer.Typer(help="Drain events and served lists to Parquet logs.")
 _log = logging.getLogger(__name__)
-_BACKOFF_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
 _LEASE_POLL_S: Final = 0.2
 
 
@@ -48,10 +46,7 @@ def sink(
 
 
 async def _run(settings: Settings, out: Path, *, once: bool) -> Sink:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for received in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(received, stop.set)
+    stop = stop_on_signals()
     if settings.sink.metrics_port:
         start_http_server(settings.sink.metrics_port, addr=settings.service.host)
     redis = make_redis(settings.redis, settings.redis.write_timeout_ms)
@@ -128,7 +123,7 @@ class _Loop:
 
     def _back_off(self) -> float:
         self._failures += 1
-        return _BACKOFF_S[min(self._failures, len(_BACKOFF_S)) - 1]
+        return backoff_s(self._failures)
 
 
 async def _write_what_waits(draining: Sink, out: Path) -> None:
