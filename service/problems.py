@@ -76,6 +76,11 @@ def validation_errors(error: ValidationError | RequestValidationError, *within: 
     ]
 
 
+def invalid(error: ValidationError | RequestValidationError, *within: str) -> Problem:
+    """Return the 422 that names each mistake; see `validation_errors`."""
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is not valid.", validation_errors(error, *within))
+
+
 def _short(text: str) -> str:
     """Names and tags that the caller chose can be in it."""
     return clean(text)[:_MAX_TEXT]
@@ -100,8 +105,7 @@ def install(app: FastAPI) -> None:
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101
-        problem = Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is not valid.", validation_errors(error))
-        return respond(request, problem)
+        return respond(request, invalid(error))
 
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(HTTPException, on_http)

@@ -17,7 +17,7 @@ from service.contracts.hints import HintsParameters, HintsResponse, InlineHintsR
 from service.contracts.settings import ServiceSettings
 from service.endpoints import StateDep, problem_responses, read_json
 from service.hintq import HintsQuery
-from service.problems import Problem, validation_errors
+from service.problems import Problem, invalid
 from service.state import State
 
 router = APIRouter(tags=["hints"])
@@ -75,8 +75,7 @@ async def get_hints(request: Request) -> Response:
     try:
         asked = HintsParameters.model_validate({**given, "exclude": given.getlist("exclude")})
     except ValidationError as error:
-        detail = "The request is not valid."
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, validation_errors(error, "query")) from None
+        raise invalid(error, "query") from None
     if asked.explain:
         _authorise(request, state.settings.service)
     budget = _budget(request, state.settings.service, asked.budget_ms)
@@ -107,8 +106,7 @@ async def post_hints(request: Request, state: StateDep) -> Response:
     try:
         asked = InlineHintsRequest.model_validate(content)
     except ValidationError as error:
-        detail = "The request is not valid."
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, validation_errors(error)) from None
+        raise invalid(error) from None
     budget_ms = _budget(request, state.settings.service, asked.budget_ms)
     query = HintsQuery(
         request.state.request_id,
