@@ -1,9 +1,12 @@
 """A small shop written as a dataset, and text that tries to break things."""
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import strategies as st
 
 POPULAR_WITH_ALL = "camping stove"
@@ -64,3 +67,11 @@ def write_dataset(path: Path) -> Path:
     segments = [(f"u{number}", "parent" if number < 4 else "camper") for number in range(10)]
     pl.DataFrame(segments, schema=["user_id", "segment"], orient="row").write_parquet(path / "profiles.parquet")
     return path
+
+
+def require_tool(tool: str, package: str, untested: str) -> None:
+    """Skip the test, and say so loudly, where a tool of Debian's `package` is absent; fail with REQUIRE_APT_TOOLS."""
+    if shutil.which(tool) is None:
+        if os.environ.get("REQUIRE_APT_TOOLS"):
+            pytest.fail(f"{tool} is missing: apt-get install {package}")
+        pytest.skip(f"{tool} is missing, {untested} ARE NOT TESTED: apt-get install {package}")

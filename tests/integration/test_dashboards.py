@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +20,7 @@ from service.ranking.shopper_context import ShopperContext
 from tests.integration.conftest import NAMESPACE, PARTITIONS
 from tests.integration.rig import Rig, echo
 from tests.integration.support import Shopper, eventually, eventually_async, free_port, send
+from tests.support import require_tool
 from workers.common.fake_generator import FakeGenerator
 from workers.direct.worker import DirectWorker
 from workers.sink.drain import Sink
@@ -37,10 +36,7 @@ _PATIENCE_S = 60.0
 @pytest.fixture
 def prometheus(client: httpx.Client, tmp_path: Path) -> Iterator[httpx.Client]:
     """Return a client of a Prometheus that scrapes the session's service and this process each second."""
-    if shutil.which("prometheus") is None:
-        if os.environ.get("REQUIRE_APT_TOOLS"):
-            pytest.fail("prometheus is missing: apt-get install prometheus")
-        pytest.skip("prometheus is missing, DASHBOARDS ARE NOT TESTED: apt-get install prometheus")
+    require_tool("prometheus", "prometheus", "DASHBOARDS")
     service, (metrics, _) = client.base_url, prometheus_client.start_http_server(0, addr="127.0.0.1")
     own = f"127.0.0.1:{metrics.server_port}"
     config = {

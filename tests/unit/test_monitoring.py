@@ -1,9 +1,7 @@
 """Alerts, dashboards and runbook belong together; promtool tests every alert, firing and silent."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import yaml
 import service.metrics
 import workers.direct.metrics
 import workers.sink.metrics
+from tests.support import require_tool
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "configs" / "prometheus"
@@ -33,10 +32,7 @@ ALERTS = [rule["alert"] for rule in _rules("alerts.yml")]
 
 
 def _promtool(*arguments: str) -> str:
-    if shutil.which("promtool") is None:
-        if os.environ.get("REQUIRE_APT_TOOLS"):
-            pytest.fail("promtool is missing: apt-get install prometheus")
-        pytest.skip("promtool is missing, ALERTS ARE NOT TESTED: apt-get install prometheus")
+    require_tool("promtool", "prometheus", "ALERTS")
     done = subprocess.run(["promtool", *arguments], cwd=FOLDER, capture_output=True, text=True, check=False)  # noqa: S607
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
