@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from service.contracts.errors import ArtefactError
+from service.ranking.catalogue import digest
 
 SCHEMA_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -107,6 +108,10 @@ class Dataset:
         self.parts = sorted((root / EVENTS).glob("part-*.parquet"))
         if not self.parts:
             raise ArtefactError(f"{root / EVENTS}: has no part-*.parquet; {_MADE_BY}")
+
+    def provenance(self) -> dict[str, Any]:
+        """Return the manifest and its digest, by which what was learned names its dataset."""
+        return {"manifest_blake2b": digest(self.root / MANIFEST), **self.manifest}
 
     def scan_events(self) -> pl.LazyFrame:
         """Return all events lazily, in part order, so shopper by shopper."""

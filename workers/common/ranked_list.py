@@ -41,6 +41,11 @@ def ranked_list(
     return tuple(ScoredQuery(query, ranked_score(rank)) for rank, query in enumerate(queries))
 
 
+def ranker_beside(model: Path) -> Path:
+    """Return where the ranker of next searches that goes with a checkpoint lies (`aigq train all`)."""
+    return model.with_name(f"{model.name}-ranker")
+
+
 def open_ranker(folder: Path) -> Ranker:
     """Open the ranker that `aigq train ranker` wrote to `folder`.
 

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from service.ranking.catalogue import Catalogue
 from workers.common import artefacts
 from workers.common.processes import Processes, StartError, aigq
+from workers.common.ranked_list import ranker_beside
 from workers.demo import sample, show, stack
 from workers.demo.story import Story
 
@@ -46,9 +47,8 @@ def demo(
     """Start Valkey, vLLM, the service and a worker; replay shoppers; print hints before, after a click, refreshed."""
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     stack.preflight(model)
-    beside = model.with_name(f"{model.name}-ranker")
-    if ranker is None and beside.exists():
-        ranker = beside
+    if ranker is None and ranker_beside(model).exists():
+        ranker = ranker_beside(model)
     for received in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell's background jobs ignore it
         signal.signal(received, _interrupt)
     try:

@@ -6,14 +6,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from service.contracts.codecs import BehaviourEntry
 from service.contracts.errors import ArtefactError
 from service.ranking.catalogue import Item
 from service.ranking.ctr import CtrScorer
-from service.ranking.shopper_context import ShopperContext
 from workers.evaluation.bootstrap import interval, resampled_means
-from workers.evaluation.cases import Case, Split
-from workers.evaluation.model import KEPT
+from workers.evaluation.cases import Split
+from workers.evaluation.model import context_of
 
 SHOWN: Final = 6
 """Hints of a list that are judged: as many as HR@6 counts."""
@@ -46,15 +44,10 @@ def judged(
     for place, case in enumerate(split.test):
         lists = [shown[name][place][:SHOWN] for name in names]
         queries = list(dict.fromkeys(query for one in lists for query in one))
-        chances = dict(zip(queries, scorer.score(_context(case, split.now, items), queries).tolist(), strict=True))
+        chances = dict(zip(queries, scorer.score(context_of(case, items, split.now), queries).tolist(), strict=True))
         clicks[place] = [sum(chances[query] for query in one) for one in lists]
     means = resampled_means(clicks, seed)
     return {
         name: {"judge@6": float(clicks[:, column].mean()), "judge@6_ci": interval(means[:, column])}
         for column, name in enumerate(names)
     }
-
-
-def _context(case: Case, now: float, items: Mapping[str, Item]) -> ShopperContext:
-    known = [BehaviourEntry(act.type, act.ts, act.ref) for act in case.history[-KEPT:]]
-    return ShopperContext(now, known, case.profile, items)

@@ -23,14 +23,13 @@ from service.ranking.candidates import (
 )
 from service.ranking.catalogue import Catalogue
 from service.ranking.merge import merge
-from service.ranking.shopper_context import ShopperContext
 from workers.common.generator import Generation
 from workers.common.list_parser import parse_list
 from workers.common.prompt import render_x2q_category, render_x2q_item
 from workers.common.ranked_list import Ranker, ranked_list
 from workers.evaluation.cases import Case, Split
 from workers.evaluation.methods import K, Lists
-from workers.evaluation.model import KEPT, ModelLists, recently_searched
+from workers.evaluation.model import KEPT, ModelLists, context_of, recently_searched
 
 
 def behaviour_of(case: Case) -> list[BehaviourEntry]:
@@ -99,8 +98,5 @@ class Merged:
             return written
         known = case.history[-KEPT:]
         items = self.catalogue.items([act.ref for act in known if act.type not in QUERY_TYPES])
-        behaviour = [BehaviourEntry(act.type, act.ts, act.ref) for act in known]
-        chances = self.ranker.chances(
-            ShopperContext(self.now, behaviour, case.profile, items), [one.query for one in written]
-        )
+        chances = self.ranker.chances(context_of(case, items, self.now), [one.query for one in written])
         return ranked_list(chances, self.catalogue.finds, recently_searched(known) if novel else ())

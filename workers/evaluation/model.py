@@ -5,9 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from service.contracts.codecs import QUERY_TYPES, ScoredQuery
+from service.contracts.codecs import QUERY_TYPES, BehaviourEntry, ScoredQuery
 from service.contracts.settings import BehaviourSettings
+from service.ranking.catalogue import Item
 from service.ranking.merge import recent_searches
+from service.ranking.shopper_context import ShopperContext
 from workers.common.generator import Generation
 from workers.common.list_parser import parse_list
 from workers.common.prompt import SEPARATOR, Action, render_plain, render_u2q
@@ -37,6 +39,12 @@ def actions_of(case: Case, names: Mapping[str, str]) -> list[Action]:
 def prompt_of(case: Case, words: Mapping[str, str], now: float) -> str:
     """Return the Direct prompt of a case at the cut-off `now`; `words` stand for items (`Item.words`)."""
     return render_u2q(actions_of(case, words), case.profile, now)
+
+
+def context_of(case: Case, items: Mapping[str, Item], now: float) -> ShopperContext:
+    """Return what rankers are told of a case at the cut-off `now`; `items`: at least those that it names."""
+    known = [BehaviourEntry(act.type, act.ts, act.ref) for act in case.history[-KEPT:]]
+    return ShopperContext(now, known, case.profile, items)
 
 
 def plain_prompt_of(case: Case, titles: Mapping[str, str], now: float) -> str:

@@ -18,7 +18,7 @@ from service.contracts.settings import Settings, VllmSettings
 from service.ranking.catalogue import Catalogue
 from workers.common.dataset import ITEMS, Dataset
 from workers.common.generator import Generation
-from workers.common.ranked_list import Ranker, open_ranker
+from workers.common.ranked_list import Ranker, open_ranker, ranker_beside
 from workers.evaluation import checkpoint, learned
 from workers.evaluation.baselines import NAMES, tuned_baselines
 from workers.evaluation.cases import Split, read_split
@@ -122,8 +122,7 @@ def _check(plan: Plan) -> None:
 def _ranker(plan: Plan) -> Ranker | None:
     folder = plan.ranker
     if folder is None and plan.models:
-        served = next(iter(plan.models.values()))
-        beside = served.with_name(f"{served.name}-ranker")
+        beside = ranker_beside(next(iter(plan.models.values())))
         folder = beside if beside.exists() else None
     return None if folder is None else open_ranker(folder)
 

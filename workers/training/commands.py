@@ -12,7 +12,8 @@ from rich.progress import Progress
 
 from service.contracts.errors import ArtefactError
 from service.ranking.catalogue import digest
-from workers.common.dataset import MANIFEST, Dataset
+from workers.common.dataset import Dataset
+from workers.common.ranked_list import ranker_beside
 from workers.training import card, ctr_commands, grpo_commands, samples
 from workers.training.recipe import Recipe
 
@@ -70,8 +71,8 @@ def whole_road(data: _Data, out: _Out, recipe: _Name = "mini", seed: _Seed = Non
         typer.echo(
             f"{data}: has no hint exposures, so there is no CTR ranker; lists are learned from searches", err=True
         )
-    made["ranker"] = str(out.with_name(f"{out.name}-ranker"))
-    typer.echo(orjson.dumps({**made, **_sft(data, out, chosen, None, Path(made["ranker"]))}))
+    made["ranker"] = str(ranker_beside(out))
+    typer.echo(orjson.dumps({**made, **_sft(data, out, chosen, None, ranker_beside(out))}))
 
 
 @app.command(epilog="Example: aigq train ranker --data data/shop --out models/ranker")
@@ -95,8 +96,7 @@ def _read(dataset: Dataset, chosen: Recipe, progress: Progress) -> samples.Shop:
 
 
 def _save_ranker(shop: samples.Shop, dataset: Dataset, chosen: Recipe, folder: Path) -> None:
-    source = {"manifest_blake2b": digest(dataset.root / MANIFEST), **dataset.manifest}
-    shop.ranker.save(folder, {"data": source, "cut_off": shop.period[1], "seed": chosen.seed})
+    shop.ranker.save(folder, {"data": dataset.provenance(), "cut_off": shop.period[1], "seed": chosen.seed})
 
 
 def _sft(data: Path, out: Path, chosen: Recipe, start: Path | None, ranker_out: Path | None = None) -> dict[str, Any]:

@@ -70,8 +70,7 @@ def ctr(
         if compare:
             figures["position"] = {"product": ctr_report.overall(table, learned, fitted, truth)}
             figures["position"] |= ctr_report.ablations(table, learned, tuned, truth, seed, threads)
-    source = {"manifest_blake2b": digest(data / MANIFEST), **dataset.manifest}
-    meta = CtrMeta(part.value, end, source, fitted.examination, fitted.bias, figures)
+    meta = CtrMeta(part.value, end, dataset.provenance(), fitted.examination, fitted.bias, figures)
     save(out, meta, stats, fitted.trees.model_to_string(), {"calibration.png": ctr_report.plot(table, fitted, truth)})
     CtrScorer.open(out)  # what was written can be read
     if not fitted.explored["clicks"]:
