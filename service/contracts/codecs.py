@@ -13,6 +13,9 @@ import orjson
 from service.contracts.errors import CorruptValue
 
 VERSION: Final = 1
+LIST_VERSION: Final = 2
+_SCORE_UNIT: Final = 10_000
+"""Scores are stored as whole ten-thousandths: fewer bytes than decimals."""
 _OWNER_CHARS: Final = 10
 QUERY_TYPES: Final = frozenset({"search", "hint_click"})
 """Actions whose `BehaviourEntry.ref` is a query; of all others it is an item id."""
@@ -27,12 +30,17 @@ class ScoredQuery(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class QueryList:
-    """A generated list: `seq` of the behaviour it saw (0 for x2q), when (epoch ms), by which model."""
+    """A generated list: `seq` of the behaviour it saw (0 for x2q), when (epoch ms), by which model.
+
+    `digest` names all that it was made from (`workers.direct.lists`), `generated_ms` is when it was written or last
+    found to be what would be written again.
+    """
 
     seq: int
     generated_ms: int
     model: str
     queries: tuple[ScoredQuery, ...]
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +64,17 @@ def _owner(owner: str) -> str:
     return owner[:_OWNER_CHARS] if not owner.startswith(("item:", "category:", "query:")) else owner
 
 
-def _open(raw: bytes, owner: str, length: int) -> list[Any]:
-    """Return the array after its version and owner."""
+def _open(raw: bytes, owner: str, length: int, version: int = VERSION, *, more: bool = False) -> list[Any]:
+    """Return the array after its version and owner: `length` fields, or `more`."""
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError:
         raise CorruptValue("json") from None
     if not isinstance(value, list) or not value:
         raise CorruptValue("shape")
-    if value[0] != VERSION:
+    if value[0] != version:
         raise CorruptValue("version")
-    if len(value) != length + 2:
+    if len(value) < length + 2 or (len(value) > length + 2 and not more):
         raise CorruptValue("shape")
     if value[1] != _owner(owner):
         raise CorruptValue("owner")
@@ -75,8 +83,9 @@ def _open(raw: bytes, owner: str, length: int) -> list[Any]:
 
 def encode_list(owner: str, value: QueryList) -> bytes:
     """Return the bytes of a u2q value (`owner` = sid) or an x2q value (`owner` = trigger)."""
-    queries = [[q.query, round(q.score, 4)] for q in value.queries]
-    return orjson.dumps([VERSION, _owner(owner), value.seq, value.generated_ms, value.model, queries])
+    pairs = [part for q in value.queries for part in (q.query, round(q.score * _SCORE_UNIT))]
+    head = [LIST_VERSION, _owner(owner), value.seq, value.generated_ms, value.model, value.digest]
+    return orjson.dumps(head + pairs)
 
 
 def decode_list(owner: str, raw: bytes) -> QueryList:
@@ -85,10 +94,13 @@ def decode_list(owner: str, raw: bytes) -> QueryList:
     Raises:
         CorruptValue: broken, another version, or another owner's.
     """
-    seq, generated_ms, model, pairs = _open(raw, owner, 4)
+    seq, generated_ms, model, digest, *pairs = _open(raw, owner, 4, LIST_VERSION, more=True)
     try:
-        queries = tuple(ScoredQuery(_text(query), _number(score)) for query, score in pairs)
-        return QueryList(int(_number(seq)), int(_number(generated_ms)), _text(model), queries)
+        queries = tuple(
+            ScoredQuery(_text(query), _number(score) / _SCORE_UNIT)
+            for query, score in zip(pairs[::2], pairs[1::2], strict=True)
+        )
+        return QueryList(int(_number(seq)), int(_number(generated_ms)), _text(model), queries, _text(digest))
     except (TypeError, ValueError):
         raise CorruptValue("shape") from None
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.contracts.codecs import (
+    LIST_VERSION,
     VERSION,
     BehaviourEntry,
     Profile,
@@ -35,6 +36,7 @@ lists = st.builds(
     st.integers(0, 2**45),
     SAFE_TEXT,
     st.lists(st.builds(ScoredQuery, SAFE_TEXT, scores), max_size=10).map(tuple),
+    SAFE_TEXT,
 )
 profiles = st.builds(Profile, st.booleans(), st.dictionaries(SAFE_TEXT, SAFE_TEXT, max_size=5))
 owners = st.sampled_from([SID, OTHER, "item:a", "item:b", "category:A > B", "query:tent"])
@@ -44,7 +46,11 @@ json_values = st.recursive(
     max_leaves=8,
 )
 # Bytes that get past version and owner, so that the inner checks are tried too.
-almost = st.lists(json_values, max_size=5).map(lambda rest: orjson.dumps([VERSION, SID[:10], *rest]))
+almost = st.builds(
+    lambda version, rest: orjson.dumps([version, SID[:10], *rest]),
+    st.sampled_from([VERSION, LIST_VERSION]),
+    st.lists(json_values, max_size=7),
+)
 broken = st.binary(max_size=80) | almost
 
 
@@ -101,7 +107,7 @@ def test_another_trigger_is_a_miss() -> None:
 def test_another_version_is_a_miss(decode: Decode, raw: bytes) -> None:
     """A value of tomorrow's schema is not guessed at."""
     value = orjson.loads(raw)
-    value[0] = VERSION + 1
+    value[0] += 1
     with pytest.raises(CorruptValue) as caught:
         decode(SID, orjson.dumps([*value, "a field of tomorrow"]))
     assert caught.value.reason == "version"
@@ -129,7 +135,7 @@ def test_other_shapes(decode: Decode, raw: bytes) -> None:
 @pytest.mark.parametrize("score", ["nan", "0.5", None, True, [1]])
 def test_a_score_is_a_number(score: object) -> None:
     """A score that is no number would break the order of the answer."""
-    raw = orjson.dumps([VERSION, SID[:10], 1, 1, "m", [["tent", score]]])
+    raw = orjson.dumps([LIST_VERSION, SID[:10], 1, 1, "m", "", "tent", score])
     with pytest.raises(CorruptValue, match="shape"):
         decode_list(SID, raw)
 
