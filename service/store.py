@@ -66,7 +66,8 @@ class ShopperStore:
         pipe = self._redis.pipeline(transaction=True)
         pipe.delete(self._keys.behaviour(sid), self._keys.state(sid), self._keys.profile(sid), self._keys.u2q(sid))
         pipe.zrem(self._keys.due(partition), sid)
-        pipe.hdel(self._keys.leases(partition), sid)
+        for name in (self._keys.leases(partition), self._keys.tries(partition), self._keys.dead(partition)):
+            pipe.hdel(name, sid)
         await self._execute(pipe)
 
     def _queue(self, pipe: Pipeline, user_id: str, events: Sequence[AnyEvent], profile: Profile | None) -> None:
@@ -76,7 +77,7 @@ class ShopperStore:
         entries = [encode_behaviour(sid, entry) for event in events if (entry := event.behaviour()) is not None]
         names = [
             keys.behaviour(sid), keys.state(sid), keys.due(partition), keys.leases(partition),
-            keys.events(partition), keys.profile(sid), keys.u2q(sid),
+            keys.events(partition), keys.profile(sid), keys.u2q(sid), keys.tries(partition), keys.dead(partition),
         ]  # fmt: skip
         pipe.eval(
             lua.RECORD, len(names), *names,
@@ -85,6 +86,7 @@ class ShopperStore:
             behaviour.max_events, round(behaviour.ttl_s), self._settings.redis.stream_maxlen,
             encode_profile(sid, profile) if profile is not None else "",
             ("1" if profile.consent else "0") if profile is not None else "",
+            round(queue.cooldown_s * 1000),
             len(entries), *entries, *(orjson.dumps(log_line(event)) for event in events),
         )  # fmt: skip
 

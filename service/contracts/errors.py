@@ -8,6 +8,7 @@ AigqError
 │   └── CorruptValue      a value that is not ours to use: broken, another version, another owner
 └── GeneratorError       the vLLM server
     ├── GeneratorUnavailable  no answer in time, no connection, or a 5xx
+    ├── PromptRefused         it answers others, but takes this prompt for wrong
     └── WrongModel            it answers, but not with the model that we expect
 """
 
@@ -49,5 +50,9 @@ class GeneratorUnavailable(GeneratorError):
     """The vLLM server did not answer, or answered that it cannot."""
 
 
+class PromptRefused(GeneratorError):
+    """The vLLM server takes other prompts, but not this one."""
+
+
 class WrongModel(GeneratorError):
-    """The vLLM server does not serve the model that the settings name."""
+    """The vLLM server does not serve the model that the settings name, or one that cannot write lists."""

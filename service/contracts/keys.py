@@ -63,7 +63,7 @@ class Keys:
         return f"{self._shard(self.partition(sid))}:b:{sid}"
 
     def state(self, sid: str) -> str:
-        """Hash: `seq`, `u2q_seq`, `deadline` (ms), `consent`."""
+        """Hash: `seq`, `u2q_seq`, `deadline` (ms), `consent`; with a cooldown `done` (ms)."""
         return f"{self._shard(self.partition(sid))}:s:{sid}"
 
     def profile(self, sid: str) -> str:
@@ -74,7 +74,7 @@ class Keys:
         """String: the encoded list that Direct wrote."""
         return f"{self._shard(self.partition(sid))}:u2q:{sid}"
 
-    # One partition. No TTL: they are queues, emptied by workers; losing one would lose refreshes or events.
+    # One partition. No TTL but where one is told: these are queues, emptied by workers; losing one loses refreshes.
 
     def due(self, partition: int) -> str:
         """Sorted set: sid -> due time (ms); while leased, the lease's expiry."""
@@ -83,6 +83,14 @@ class Keys:
     def leases(self, partition: int) -> str:
         """Hash: sid -> token of the worker's claim."""
         return f"{self._shard(partition)}:leases"
+
+    def tries(self, partition: int) -> str:
+        """Hash: sid -> tries in a row that failed; expires `behaviour.ttl_s` after the last failure."""
+        return f"{self._shard(partition)}:tries"
+
+    def dead(self, partition: int) -> str:
+        """Hash: sid -> [when (ms), tries, reason] of dead letters; expires `behaviour.ttl_s` after the last one."""
+        return f"{self._shard(partition)}:dead"
 
     def events(self, partition: int) -> str:
         """Stream of log lines, capped by `redis.stream_maxlen`."""

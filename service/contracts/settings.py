@@ -59,6 +59,8 @@ class QueueSettings(_Section):
     priority_delay_s: float = Field(0.0, ge=0, le=3600, description="delay after a purchase or a first event")
     lease_s: float = Field(30.0, gt=0, le=3600, description="a silent worker loses its shoppers after so long")
     retry_s: float = Field(2.0, gt=0, le=3600, description="a returned shopper is due again after so long")
+    cooldown_s: float = Field(0.0, ge=0, le=86400, description="between two refreshes of a shopper, unless urgent")
+    max_tries: int = Field(5, ge=1, le=100, description="failures of one shopper that make a dead letter")
 
 
 class VllmSettings(_Section):
@@ -68,6 +70,7 @@ class VllmSettings(_Section):
     model: str = Field("aigq-mini", min_length=1, description="name under which the model is served")
     api_key: SecretStr | None = None
     timeout_s: Seconds = 60.0
+    retries: int = Field(2, ge=0, le=10, description="of a request that failed in a way that may pass")
     max_tokens: int = Field(96, ge=8, le=4096, description="token cap of one list")
     temperature: float = Field(0.0, ge=0, le=2)
     presence_penalty: float = Field(2.0, ge=0, le=2, description="keeps small models from repeating themselves")
@@ -76,7 +79,8 @@ class VllmSettings(_Section):
 class DirectSettings(_Section):
     """The nearline worker (AIGQ-Direct)."""
 
-    batch_size: int = Field(32, ge=1, le=1024, description="prompts a request")
+    batch_size: int = Field(32, ge=1, le=1024, description="prompts a request, at most")
+    in_flight: int = Field(4, ge=1, le=64, description="batches at work at once, at most")
     poll_s: float = Field(0.1, gt=0, le=60, description="pause when nobody is due")
     u2q_ttl_s: Seconds = Field(7 * 86400, description="life of a list in Redis")
     u2q_fresh_s: Seconds = Field(86400, description="an older list is made anew when its shopper comes back")

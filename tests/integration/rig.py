@@ -16,6 +16,8 @@ from service.store import ShopperStore
 from tests.integration.support import eventually_async
 from workers.common.fake_generator import FakeGenerator
 from workers.common.generator import Generation, Generator
+from workers.common.ranked_list import Ranker
+from workers.direct.lists import ListMaker
 from workers.direct.queue import DueQueue, Lease, Refresh
 from workers.direct.worker import DirectWorker
 
@@ -68,9 +70,10 @@ class Rig:
         """The queue as one more worker sees it."""
         return DueQueue(self.redis, self.settings)
 
-    def worker(self, generator: Generator | None = None) -> DirectWorker:
+    def worker(self, generator: Generator | None = None, ranker: Ranker | None = None) -> DirectWorker:
         """Return a worker; it echoes unless told otherwise."""
-        return DirectWorker(self.queue, generator or FakeGenerator(echo), self.catalogue, self.settings)
+        lists = ListMaker(self.catalogue, self.settings, ranker)
+        return DirectWorker(self.queue, generator or FakeGenerator(echo), lists, self.settings)
 
     async def search(self, user_id: str, *queries: str) -> None:
         """Let a shopper search."""

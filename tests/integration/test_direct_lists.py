@@ -6,7 +6,6 @@ from service.contracts.keys import shopper_sid
 from service.ranking.shopper_context import ShopperContext
 from tests.integration.rig import Rig
 from workers.common.fake_generator import FakeGenerator
-from workers.direct.worker import DirectWorker
 
 MakeRig = Callable[..., Rig]
 
@@ -23,7 +22,7 @@ async def test_a_ranker_orders_what_is_written(make_rig: MakeRig) -> None:
             return dict.fromkeys(["sleeping bag", "<b>", "tent", *reversed(generated)], 0.1)
 
     generator = FakeGenerator(lambda _: "gas canister\ncamping stove")
-    worker = DirectWorker(rig.queue, generator, rig.catalogue, rig.settings, Reversed())
+    worker = rig.worker(generator, Reversed())
     assert await worker.step() == 1
     found = await rig.u2q("u1")
     assert found is not None

@@ -19,6 +19,10 @@ class FakeGenerator:
         """Fail if told to."""
         self._fail()
 
+    async def waiting(self) -> int:
+        """Nobody ever waits."""
+        return 0
+
     async def generate(self, prompts: Sequence[str]) -> list[Generation | None]:
         """See `Generator.generate`."""
         self._fail()

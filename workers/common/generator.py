@@ -33,3 +33,7 @@ class Generator(Protocol):
             WrongModel: another model answers.
         """
         ...
+
+    async def waiting(self) -> int:
+        """Return how many prompts wait at the model, anybody's; 0 if that cannot be told."""
+        ...

@@ -3,18 +3,26 @@
 https://docs.vllm.ai/en/latest/serving/openai_compatible_server/
 """
 
+import asyncio
+import random
 from collections.abc import Sequence
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import httpx
 
 from service.contracts.errors import GeneratorUnavailable, WrongModel
 from service.contracts.settings import VllmSettings
 from workers.common.generator import Generation
+from workers.common.prompt import SPECIAL_TOKENS
 
-_MAX_DETAIL = 200
+_MAX_DETAIL: Final = 200
+_RETRY_S: Final = 0.2
+_LATER: Final = frozenset({429, 500, 502, 503, 504})
+_MAX_BYTES: Final = 1_000_000
+_MAX_BYTES_A_PROMPT: Final = 64_000
+_WAITING: Final = "vllm:num_requests_waiting"
 
 
 class VllmGenerator:
@@ -51,9 +59,32 @@ class VllmGenerator:
                 f"{self._settings.url} serves {', '.join(served)}, not {self._settings.model}: "
                 "set vllm.model, or start vLLM with --served-model-name"
             )
+        text = "".join(SPECIAL_TOKENS)
+        told = await self._request(
+            "POST", "/tokenize", {"model": self._settings.model, "prompt": text, "add_special_tokens": False}
+        )
+        if told.status_code in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
+            return  # not every server with OpenAI's API tells tokens
+        if told.status_code != HTTPStatus.OK:
+            raise GeneratorUnavailable(f"{self._settings.url}/tokenize answers {told.status_code}")
+        if _value(told, "count") != len(SPECIAL_TOKENS):
+            raise WrongModel(
+                f"{self._settings.model} at {self._settings.url} has not the special tokens of AIGQ's prompts: "
+                f"{len(SPECIAL_TOKENS)} became {_value(told, 'count')} tokens; serve a model that aigq train made"
+            )
+
+    async def waiting(self) -> int:
+        """See `Generator.waiting`."""
+        try:
+            told = await self._request("GET", "/metrics", retries=0)
+        except GeneratorUnavailable:
+            return 0  # whether the model answers is for `check` to say
+        lines = [line for line in told.text.splitlines() if line.startswith(_WAITING) and told.is_success]
+        values = [line.rsplit(" ", 1)[-1] for line in lines]
+        return sum(int(float(value)) for value in values if value.replace(".", "", 1).isdigit())
 
     async def generate(self, prompts: Sequence[str]) -> list[Generation | None]:
-        """See `Generator.generate`. A batch that is refused is asked prompt by prompt, to find the one at fault."""
+        """See `Generator.generate`. A batch that is refused is halved until the prompt at fault is found."""
         if not prompts:
             return []
         response = await self._request(
@@ -67,6 +98,7 @@ class VllmGenerator:
                 "presence_penalty": self._settings.presence_penalty,
                 "add_special_tokens": False,
             },
+            max_bytes=_MAX_BYTES + _MAX_BYTES_A_PROMPT * len(prompts),
         )
         if response.status_code == HTTPStatus.NOT_FOUND:
             raise WrongModel(
@@ -75,16 +107,55 @@ class VllmGenerator:
         if response.status_code in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}:
             if len(prompts) == 1:
                 return [None]
-            return [one for prompt in prompts for one in await self.generate([prompt])]
+            half = len(prompts) // 2
+            return [*await self.generate(prompts[:half]), *await self.generate(prompts[half:])]
         if response.status_code != HTTPStatus.OK:
             raise GeneratorUnavailable(f"vLLM answers {response.status_code}: {response.text[:_MAX_DETAIL]}")
         return self._parse(response, len(prompts))
 
-    async def _request(self, method: str, path: str, content: dict[str, Any] | None = None) -> httpx.Response:
-        try:
-            return await self._http.request(method, path, json=content)
-        except httpx.HTTPError as error:
-            raise GeneratorUnavailable(f"vLLM at {self._settings.url}: {type(error).__name__} {error}") from error
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        content: dict[str, Any] | None = None,
+        *,
+        retries: int | None = None,
+        max_bytes: int = _MAX_BYTES,
+    ) -> httpx.Response:
+        """Return the answer. What may pass (no connection, 429, 5xx) is tried again after a pause with jitter.
+
+        Raises:
+            GeneratorUnavailable: no answer, or none that ends within `vllm.timeout_s` and `max_bytes`.
+        """
+        left = self._settings.retries if retries is None else retries
+        pause_s = _RETRY_S
+        while True:
+            try:
+                async with asyncio.timeout(self._settings.timeout_s):
+                    response = await self._once(method, path, content, max_bytes)
+            except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError) as error:
+                if not left:
+                    raise self._unavailable(error) from error
+            except (httpx.HTTPError, TimeoutError) as error:
+                raise self._unavailable(error) from error
+            else:
+                if not left or response.status_code not in _LATER:
+                    return response
+            left -= 1
+            await asyncio.sleep(random.uniform(0.5, 1.0) * pause_s)  # noqa: S311  (jitter)
+            pause_s *= 2
+
+    async def _once(self, method: str, path: str, content: dict[str, Any] | None, max_bytes: int) -> httpx.Response:
+        body = bytearray()
+        async with self._http.stream(method, path, json=content) as response:
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise GeneratorUnavailable(f"vLLM's answer to {path} is longer than {max_bytes} bytes")
+        return httpx.Response(response.status_code, content=bytes(body))
+
+    def _unavailable(self, error: Exception) -> GeneratorUnavailable:
+        return GeneratorUnavailable(f"vLLM at {self._settings.url}: {type(error).__name__} {error}".rstrip())
 
     @staticmethod
     def _parse(response: httpx.Response, expected: int) -> list[Generation | None]:
@@ -107,11 +178,16 @@ class VllmGenerator:
         ]
 
 
-def _field(response: httpx.Response, name: str) -> list[dict[str, Any]]:
+def _value(response: httpx.Response, name: str) -> object:
     try:
-        value = response.json()[name]
+        value: object = response.json()[name]
     except (ValueError, KeyError, TypeError) as error:
         raise GeneratorUnavailable(f"vLLM's answer has no {name}: {response.text[:_MAX_DETAIL]}") from error
+    return value
+
+
+def _field(response: httpx.Response, name: str) -> list[dict[str, Any]]:
+    value = _value(response, name)
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
         raise GeneratorUnavailable(f"vLLM's {name} is not a list of objects: {response.text[:_MAX_DETAIL]}")
     return value

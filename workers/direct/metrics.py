@@ -2,10 +2,17 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-REFRESHES = Counter("aigq_refreshes_total", "Shoppers handled, by outcome (see complete.lua; or refused).", ["outcome"])
+REFRESHES = Counter(
+    "aigq_refreshes_total",
+    "Shoppers handled, by outcome (complete.lua, release.lua; unchanged = nothing to generate).",
+    ["outcome"],
+)
 FAILURES = Counter("aigq_direct_failures_total", "Batches that failed and were given back, by error.", ["error"])
 DROPS = Counter("aigq_dropped_queries_total", "Generated queries not kept, by reason.", ["reason"])
 TOKENS = Counter("aigq_generated_tokens_total", "Tokens that the model generated.")
+WAITING = Gauge(
+    "aigq_vllm_waiting", "Prompts that waited at vLLM at the last look; with a batch's worth, none is sent."
+)
 DUE = Gauge("aigq_due_shoppers", "Shoppers who wait for a refresh, are due, or are leased.")
 OLDEST = Gauge("aigq_due_oldest_seconds", "How long past due the longest waiting shopper is.")
 LATENESS = Histogram(

@@ -11,7 +11,7 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
 from service.contracts import lua
-from service.contracts.codecs import BehaviourEntry, decode_behaviour, decode_profile
+from service.contracts.codecs import BehaviourEntry, QueryList, decode_behaviour, decode_list, decode_profile
 from service.contracts.errors import CorruptValue, StoreUnavailable
 from service.contracts.keys import Keys
 from service.contracts.settings import Settings
@@ -19,21 +19,29 @@ from service.contracts.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A shopper held by this worker until completed, given back, or expired. `late_ms` is how long past due."""
+    """A shopper held by this worker until completed, given back, or expired.
+
+    `late_ms` is how long past due it was claimed, `tries` how many tries in a row failed before.
+    """
 
     sid: str
     token: str
     late_ms: int
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class DueShopper:
-    """A leased shopper as read after the claim; `behaviour` is newest first and at least as new as `seq`."""
+    """A leased shopper as read after the claim; `behaviour` is newest first and at least as new as `seq`.
+
+    `stored` is the list that Redis holds, if it is readable.
+    """
 
     lease: Lease
     seq: int
     behaviour: list[BehaviourEntry]
     profile: dict[str, str]
+    stored: QueryList | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +64,33 @@ class DueQueue:
         """How long past due the longest waiting shopper was at the last claim."""
 
     async def claim(self, limit: int) -> list[Lease]:
-        """Lease up to `limit` due shoppers, from the partitions that have waited longest. Two round trips.
+        """Lease up to `limit` due shoppers, from the partitions that have waited longest.
+
+        Each partition gives an equal share; where shoppers are left, a further round takes them.
 
         Raises:
             StoreUnavailable: Redis does not answer; what was claimed unseen is due again when its lease expires.
         """
-        oldest = await self._oldest()
+        waiting = await self._oldest()
         token = uuid.uuid4().hex
+        queue = self._settings.queue
+        lease_ms, ttl_s = round(queue.lease_s * 1000), round(self._settings.behaviour.ttl_s)
         leases: list[Lease] = []
-        while oldest and len(leases) < limit:
-            share = max(1, (limit - len(leases)) // len(oldest))
-            chosen, oldest = oldest[:limit], oldest[limit:]
+        while waiting and len(leases) < limit:
+            open_ = limit - len(leases)
+            share = max(1, open_ // len(waiting))
+            chosen, waiting = waiting[:open_], waiting[open_:]
             pipe = self._redis.pipeline(transaction=False)
             for partition in chosen:
-                names = (self._keys.due(partition), self._keys.leases(partition))
-                pipe.eval(lua.CLAIM, 2, *names, token, round(self._settings.queue.lease_s * 1000), share)
-            for flat in await self._execute(pipe):
-                pairs = zip(flat[::2], flat[1::2], strict=True)
-                leases.extend(Lease(sid.decode(), token, int(late)) for sid, late in pairs)
+                names = [
+                    key(partition) for key in (self._keys.due, self._keys.leases, self._keys.tries, self._keys.dead)
+                ]
+                pipe.eval(lua.CLAIM, len(names), *names, token, lease_ms, share, queue.max_tries, ttl_s)
+            for partition, flat in zip(chosen, await self._execute(pipe), strict=True):
+                found = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+                leases.extend(Lease(sid.decode(), token, int(late), int(tries)) for sid, late, tries in found)
+                if len(flat) == 3 * share:
+                    waiting.append(partition)
         return leases
 
     async def _oldest(self) -> list[int]:
@@ -106,11 +123,14 @@ class DueQueue:
             pipe.hget(self._keys.state(lease.sid), "seq")
             pipe.lrange(self._keys.behaviour(lease.sid), 0, self._settings.behaviour.max_events - 1)
             pipe.get(self._keys.profile(lease.sid))
+            pipe.get(self._keys.u2q(lease.sid))
         flat = await self._execute(pipe)
         shoppers = []
-        for lease, seq, raws, raw_profile in zip(leases, flat[::3], flat[1::3], flat[2::3], strict=True):
+        for at, lease in enumerate(leases):
+            seq, raws, raw_profile, raw_list = flat[4 * at : 4 * at + 4]
             behaviour, _ = decode_behaviour(lease.sid, raws)
-            shoppers.append(DueShopper(lease, int(seq or 0), behaviour, _profile(lease.sid, raw_profile)))
+            profile, stored = _profile(lease.sid, raw_profile), _stored(lease.sid, raw_list)
+            shoppers.append(DueShopper(lease, int(seq or 0), behaviour, profile, stored))
         return shoppers
 
     async def complete(self, refreshes: Sequence[Refresh]) -> list[str]:
@@ -126,26 +146,48 @@ class DueQueue:
             partition = self._keys.partition(lease.sid)
             ttl_ms = round(self._settings.direct.u2q_ttl_s * 1000 * random.uniform(0.9, 1.1))  # noqa: S311  (jitter)
             pipe.eval(
-                lua.COMPLETE, 4,
+                lua.COMPLETE, 6,
                 self._keys.due(partition), self._keys.leases(partition),
                 self._keys.state(lease.sid), self._keys.u2q(lease.sid),
+                self._keys.tries(partition), self._keys.dead(partition),
                 lease.sid, lease.token, refresh.shopper.seq, refresh.value, ttl_ms,
-                round(queue.delay_s * 1000), round(queue.max_wait_s * 1000),
+                round(queue.delay_s * 1000), round(queue.max_wait_s * 1000), round(queue.cooldown_s * 1000),
             )  # fmt: skip
         return [outcome.decode() for outcome in await self._execute(pipe)]
 
     async def release(self, leases: Sequence[Lease], delay_s: float) -> None:
-        """Give leases back; the shoppers are due again after `delay_s`.
+        """Give leases back, through no fault of the shoppers; they are due again after `delay_s`.
 
         Raises:
             StoreUnavailable: Redis does not answer; the leases then expire by themselves.
         """
         pipe = self._redis.pipeline(transaction=False)
         for lease in leases:
-            partition = self._keys.partition(lease.sid)
-            names = (self._keys.due(partition), self._keys.leases(partition))
-            pipe.eval(lua.RELEASE, 2, *names, lease.sid, lease.token, round(delay_s * 1000))
+            self._release(pipe, lease, delay_s, "", 0)
         await self._execute(pipe)
+
+    async def fail(self, failures: Sequence[tuple[DueShopper, str]]) -> list[str]:
+        """Give shoppers back that could not be refreshed, each with the reason; return an outcome each (`release.lua`).
+
+        The pause before the next try doubles from `queue.retry_s`; `queue.max_tries` in a row make a dead letter.
+
+        Raises:
+            StoreUnavailable: Redis does not answer; the leases then expire by themselves.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        for shopper, reason in failures:
+            self._release(pipe, shopper.lease, self._settings.queue.retry_s, reason, shopper.seq)
+        return [outcome.decode() for outcome in await self._execute(pipe)]
+
+    def _release(self, pipe: Pipeline, lease: Lease, delay_s: float, reason: str, seq: int) -> None:
+        partition = self._keys.partition(lease.sid)
+        pipe.eval(
+            lua.RELEASE, 5,
+            self._keys.due(partition), self._keys.leases(partition), self._keys.state(lease.sid),
+            self._keys.tries(partition), self._keys.dead(partition),
+            lease.sid, lease.token, round(delay_s * 1000), reason, seq,
+            self._settings.queue.max_tries, round(self._settings.behaviour.ttl_s),
+        )  # fmt: skip
 
     async def depth(self) -> int:
         """Return how many shoppers are due or leased.
@@ -174,3 +216,12 @@ def _profile(sid: str, raw: bytes | None) -> dict[str, str]:
         return dict(decode_profile(sid, raw).fields)
     except CorruptValue:
         return {}
+
+
+def _stored(sid: str, raw: bytes | None) -> QueryList | None:
+    if raw is None:
+        return None
+    try:
+        return decode_list(sid, raw)
+    except CorruptValue:
+        return None

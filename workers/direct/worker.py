@@ -1,170 +1,214 @@
-"""The Direct loop: claim, read, render, generate, parse, write."""
+"""The Direct loop: claim, read, render, generate, parse, write. Several batches are at work at once."""
 
 import asyncio
 import logging
+import random
 import time
 from collections import Counter
 from collections.abc import Sequence
+from typing import Final
 
-from service.contracts.codecs import QUERY_TYPES, QueryList, ScoredQuery, encode_list
-from service.contracts.errors import ArtefactError, GeneratorError, StoreUnavailable
+from service.contracts.codecs import QueryList, encode_list
+from service.contracts.errors import AigqError, GeneratorError, GeneratorUnavailable, PromptRefused, StoreUnavailable
 from service.contracts.settings import Settings
-from service.ranking.catalogue import Catalogue, current_version
-from service.ranking.merge import recent_searches
-from service.ranking.shopper_context import ShopperContext
 from workers.common.generator import Generation, Generator
-from workers.common.list_parser import parse_list
-from workers.common.loop import backoff_s, pause
-from workers.common.prompt import Action, render_u2q
-from workers.common.ranked_list import Ranker, ranked_list
+from workers.common.loop import backoff_s
 from workers.direct import metrics
+from workers.direct.lists import ListMaker
 from workers.direct.queue import DueQueue, DueShopper, Lease, Refresh
 
 _log = logging.getLogger(__name__)
-_COUNT_S = 5.0
+_LOOK_S: Final = 5.0
 """Between two looks at the queue's depth."""
+_LOAD_S: Final = 0.5
+"""Between two looks at how many prompts wait at the model."""
+_LEASE_SHARE: Final = 0.8
+"""Of a lease that generating may take: a living worker gives back what it cannot finish before another takes over."""
+
+Answer = Generation | GeneratorError
 
 
 class DirectWorker:
     """One worker; start as many as the queue needs."""
 
-    def __init__(
-        self,
-        queue: DueQueue,
-        generator: Generator,
-        catalogue: Catalogue,
-        settings: Settings,
-        ranker: Ranker | None = None,
-    ) -> None:
-        """Generate with `generator` for the shoppers of `queue`; without a `ranker`, lists stay as written."""
+    def __init__(self, queue: DueQueue, generator: Generator, lists: ListMaker, settings: Settings) -> None:
+        """Generate with `generator` for the shoppers of `queue`, as `lists` says."""
         self._queue = queue
         self._generator = generator
-        self._catalogue = catalogue
+        self._lists = lists
         self._settings = settings
-        self._ranker = ranker
+        self._size = settings.direct.batch_size
+        self._healthy = False
+        """Whether the model has given a sign of life since the start, or the last failure."""
         self._failures = 0
-        self._counted_at = -_COUNT_S
+        self._resume_at = 0.0
+        self._looked_at = -_LOOK_S
+        self._load_at = -_LOAD_S
+        self._busy = False
         self.refreshed = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set; the batch in hand is finished or given back. Failures back off, nothing is lost."""
-        while not stop.is_set():
-            try:
-                worked = await self.step(stop)
-                self._failures = 0
-                seconds = 0.0 if worked else self._settings.direct.poll_s
-            except (StoreUnavailable, GeneratorError) as error:
-                self._failures += 1
-                seconds = backoff_s(self._failures)
-                metrics.FAILURES.labels(type(error).__name__).inc()
-                _log.warning("direct: %s; trying again in %.1f s, due shoppers stay due", error, seconds)
-            if seconds:
-                await pause(stop, seconds)
+        """Work until `stop` is set; batches at work are then given back. Failures back off, nothing is lost."""
+        stopping = asyncio.create_task(stop.wait())
+        batches: set[asyncio.Task[None]] = set()
+        try:
+            while not stop.is_set():
+                try:
+                    leases = await self._next(len(batches))
+                except (StoreUnavailable, GeneratorError) as error:
+                    self._failed(error)
+                    leases = []
+                if leases:
+                    batches.add(asyncio.create_task(self._work(leases)))
+                    continue
+                waited = {stopping, *batches}
+                await asyncio.wait(waited, timeout=self._settings.direct.poll_s, return_when=asyncio.FIRST_COMPLETED)
+                batches = {batch for batch in batches if not batch.done()}
+        finally:
+            for task in (stopping, *batches):
+                task.cancel()
+            await asyncio.gather(stopping, *batches, return_exceptions=True)
 
-    async def step(self, stop: asyncio.Event | None = None) -> int:
+    async def step(self) -> int:
         """Refresh one batch; return how many shoppers were in it.
 
         Raises:
             StoreUnavailable, GeneratorError: nothing was written; the shoppers are due again.
         """
-        if self._failures:
-            await self._generator.check()  # no claims while there is nobody to generate
-        if time.monotonic() >= self._counted_at + _COUNT_S:
-            metrics.DUE.set(await self._queue.depth())
-            self._counted_at = time.monotonic()
-        leases = await self._queue.claim(self._settings.direct.batch_size)
-        metrics.OLDEST.set(self._queue.oldest_late_s)
-        if not leases:
-            return 0
-        for lease in leases:
-            metrics.LATENESS.observe(lease.late_ms / 1000)
-        self._reload_catalogue()
-        shoppers = await self._queue.read(leases)
-        generations = await self._generate(leases, [self._render(shopper) for shopper in shoppers], stop)
-        if generations is None:
-            return 0
-        refreshes, refused = self._parse(shoppers, generations)
-        outcomes = await self._queue.complete(refreshes)
-        if refused:
-            await self._queue.release(refused, self._settings.queue.retry_s * 30)
-        for outcome in outcomes:
-            metrics.REFRESHES.labels(outcome).inc()
-        self.refreshed += len(outcomes)
+        leases = await self._queue.claim(self._size)
+        if leases:
+            await self._refresh(leases)
         return len(leases)
 
-    def _render(self, shopper: DueShopper) -> str:
-        items = self._catalogue.items([entry.ref for entry in shopper.behaviour])
-        actions = []
-        for entry in reversed(shopper.behaviour):  # oldest first, so that equal times keep the order of arrival
-            if entry.type in QUERY_TYPES:
-                actions.append(Action(entry.type, entry.ts, entry.ref))
-            elif entry.ref in items:  # an item that left the catalogue has nothing to tell
-                actions.append(Action(entry.type, entry.ts, items[entry.ref].words))
-        return render_u2q(actions, shopper.profile, time.time())
+    async def _next(self, at_work: int) -> list[Lease]:
+        """Return the next batch to work on; empty if nobody is due, or there is enough at work.
 
-    async def _generate(
-        self, leases: Sequence[Lease], prompts: Sequence[str], stop: asyncio.Event | None
-    ) -> list[Generation | None] | None:
-        """Generate, unless told to stop meanwhile; on failure or stop, the leases are given back."""
-        generating = asyncio.ensure_future(self._generator.generate(prompts))
-        stopping = asyncio.ensure_future(stop.wait() if stop else asyncio.Event().wait())
+        Shoppers that are not claimed stay due: that is the backpressure.
+        """
+        now = time.monotonic()
+        if now >= self._looked_at + _LOOK_S:
+            metrics.DUE.set(await self._queue.depth())
+            self._looked_at = now
+        if now < self._resume_at or at_work >= self._settings.direct.in_flight:
+            return []
+        if not self._healthy:
+            await self._generator.check()  # no claims while there is nobody to generate
+            self._healthy = True
+        if now >= self._load_at + _LOAD_S:
+            waiting = await self._generator.waiting()
+            self._busy = waiting >= self._settings.direct.batch_size
+            self._load_at = now
+            metrics.WAITING.set(waiting)
+        if self._busy and at_work:
+            return []
+        leases = await self._queue.claim(self._size)
+        metrics.OLDEST.set(self._queue.oldest_late_s)
+        for lease in leases:
+            metrics.LATENESS.observe(lease.late_ms / 1000)
+        return leases
+
+    async def _work(self, leases: Sequence[Lease]) -> None:
+        """Refresh a batch as a task: failures are counted, a cancelled batch is given back."""
         try:
-            with metrics.GENERATION_SECONDS.time():
-                await asyncio.wait({generating, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if generating.done():
-                return generating.result()
-            await self._queue.release(leases, 0.0)
-        except GeneratorError:
-            await self._queue.release(leases, self._settings.queue.retry_s)
+            await self._refresh(leases)
+            self._failures = 0
+        except (StoreUnavailable, GeneratorError) as error:
+            self._failed(error)
+        except asyncio.CancelledError:
+            try:
+                await self._queue.release(leases, 0.0)
+            except StoreUnavailable as error:
+                _log.warning("direct: leases expire by themselves: %s", error)
             raise
-        finally:
-            for task in (generating, stopping):
-                task.cancel()
-            await asyncio.gather(generating, stopping, return_exceptions=True)
-        return None
 
-    def _parse(
-        self, shoppers: Sequence[DueShopper], generations: Sequence[Generation | None]
-    ) -> tuple[list[Refresh], list[Lease]]:
-        refreshes: list[Refresh] = []
-        refused: list[Lease] = []
+    def _failed(self, error: AigqError) -> None:
+        """Count a failure and claim nothing for a while: a circuit breaker, of which `check` is the probe."""
+        self._failures += 1
+        seconds = backoff_s(self._failures) * random.uniform(0.5, 1.0)  # noqa: S311  (workers not to come back in step)
+        self._healthy = False
+        self._resume_at = time.monotonic() + seconds
+        metrics.FAILURES.labels(type(error).__name__).inc()
+        _log.warning("direct: %s; trying again in %.1f s, due shoppers stay due", error, seconds)
+
+    async def _refresh(self, leases: Sequence[Lease]) -> None:
+        self._lists.reload()
+        shoppers = await self._queue.read(leases)
+        prompts = [self._lists.render(shopper) for shopper in shoppers]
+        digests = [self._lists.digest(prompt) for prompt in prompts]
+        done: list[tuple[DueShopper, QueryList]] = []
+        asked: list[int] = []
+        for at, (shopper, digest) in enumerate(zip(shoppers, digests, strict=True)):
+            same = self._lists.unchanged(shopper, digest)
+            if same is None:
+                asked.append(at)
+            else:
+                done.append((shopper, same))
+        unchanged = len(done)
+        answers = await self._ask([prompts[at] for at in asked], [leases[at].tries for at in asked])
         drops: Counter[str] = Counter()
-        now_ms = round(time.time() * 1000)
-        for shopper, generation in zip(shoppers, generations, strict=True):
-            if generation is None:
-                refused.append(shopper.lease)
-                metrics.REFRESHES.labels("refused").inc()
-                _log.error("direct: the model refused the prompt of shopper %s", shopper.lease.sid)
-                continue
-            metrics.TOKENS.inc(generation.tokens)
-            known = recent_searches([(entry.type, entry.ref) for entry in shopper.behaviour])
-            # An empty list is written too: it says that the model had nothing new, and other sources fill up.
-            queries = parse_list(generation, drops, self._catalogue.finds, known)
-            if self._ranker is not None:
-                queries = self._rank(self._ranker, shopper, queries, known)
-            value = QueryList(shopper.seq, now_ms, self._settings.vllm.model, queries)
-            refreshes.append(Refresh(shopper, encode_list(shopper.lease.sid, value)))
+        failed: list[tuple[DueShopper, GeneratorError]] = []
+        for at, answer in zip(asked, answers, strict=True):
+            if isinstance(answer, Generation):
+                metrics.TOKENS.inc(answer.tokens)
+                done.append((shoppers[at], self._lists.make(shoppers[at], answer, digests[at], drops)))
+            else:
+                failed.append((shoppers[at], answer))
         for reason, count in drops.items():
             metrics.DROPS.labels(reason).inc(count)
-        return refreshes, refused
+        outcomes = await self._queue.complete(
+            [Refresh(shopper, encode_list(shopper.lease.sid, value)) for shopper, value in done]
+        )
+        for number, outcome in enumerate(outcomes):
+            kept = number < unchanged and outcome in {"done", "again"}
+            metrics.REFRESHES.labels("unchanged" if kept else outcome).inc()
+        self.refreshed += len(outcomes)
+        if failed:
+            await self._give_back(failed)
 
-    def _rank(
-        self, ranker: Ranker, shopper: DueShopper, written: Sequence[ScoredQuery], known: Sequence[str]
-    ) -> tuple[ScoredQuery, ...]:
-        items = self._catalogue.items([entry.ref for entry in shopper.behaviour])
-        context = ShopperContext(time.time(), shopper.behaviour[::-1], shopper.profile, items)
-        generated = [one.query for one in written]
-        with metrics.RANKING_SECONDS.time():
-            ranked = ranked_list(ranker.chances(context, generated), self._catalogue.finds, known)
-        kept = sum(one.query in generated for one in ranked)
-        metrics.RANKED.labels("generated").inc(kept)
-        metrics.RANKED.labels("retrieved").inc(len(ranked) - kept)
-        return ranked
+    async def _ask(self, prompts: Sequence[str], tries: Sequence[int]) -> list[Answer]:
+        """Return an answer or an error a prompt. Whose last try failed is asked alone, not to take others along."""
+        together = [at for at, failed in enumerate(tries) if not failed]
+        groups = [together, *([at] for at, failed in enumerate(tries) if failed)]
+        answers: dict[int, Answer] = {}
 
-    def _reload_catalogue(self) -> None:
-        root = self._settings.service.artefacts
+        async def ask(group: Sequence[int]) -> None:
+            try:
+                found = await self._generator.generate([prompts[at] for at in group])
+            except GeneratorError as error:
+                answers.update(dict.fromkeys(group, error))
+                return
+            for at, generation in zip(group, found, strict=True):
+                answers[at] = generation or PromptRefused("the model refuses the prompt")
+
+        limit_s = self._settings.queue.lease_s * _LEASE_SHARE
+        slow = GeneratorUnavailable(f"no answer within {limit_s:g} s, {_LEASE_SHARE:.0%} of queue.lease_s")
         try:
-            if current_version(root) != self._catalogue.version:
-                self._catalogue = Catalogue.open(root)
-        except ArtefactError as error:
-            _log.warning("direct: kept artefact %s, since %s", self._catalogue.version, error)
+            async with asyncio.timeout(limit_s):
+                with metrics.GENERATION_SECONDS.time():
+                    await asyncio.gather(*(ask(group) for group in groups if group))
+            self._size = min(self._settings.direct.batch_size, 2 * self._size)
+        except TimeoutError:
+            self._size = max(1, self._size // 2)  # smaller batches are answered sooner
+        return [answers.get(at, slow) for at in range(len(prompts))]
+
+    async def _give_back(self, failed: Sequence[tuple[DueShopper, GeneratorError]]) -> None:
+        """Give shoppers back. It counts against them only if the model is there for others.
+
+        Raises:
+            GeneratorError: the model does not answer, or failed a whole batch.
+        """
+        unanswered = [(shopper, error) for shopper, error in failed if not isinstance(error, PromptRefused)]
+        if unanswered:
+            try:
+                await self._generator.check()
+            except GeneratorError:
+                leases = [shopper.lease for shopper, _ in unanswered]
+                await self._queue.release(leases, self._settings.queue.retry_s)
+                failed = [one for one in failed if one not in unanswered]
+        outcomes = await self._queue.fail([(shopper, str(error)) for shopper, error in failed])
+        for (shopper, error), outcome in zip(failed, outcomes, strict=True):
+            metrics.REFRESHES.labels("dead" if outcome == "dead" else "failed").inc()
+            _log.error("direct: shopper %s: %s; now %s", shopper.lease.sid, error, outcome)
+        for shopper, error in unanswered:
+            if (shopper, error) not in failed or not shopper.lease.tries:
+                raise error

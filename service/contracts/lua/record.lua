@@ -1,11 +1,11 @@
 -- Records what was learned about a shopper: events, a profile, or both, in one atomic step.
--- KEYS 1 behaviour, 2 state, 3 due, 4 leases, 5 events, 6 profile, 7 u2q
+-- KEYS 1 behaviour, 2 state, 3 due, 4 leases, 5 events, 6 profile, 7 u2q, 8 tries, 9 dead
 -- ARGV 1 sid, 2 delay_ms, 3 max_wait_ms, 4 urgent_delay_ms, 5 urgent ('1', '0' or 'first': if the shopper is new),
 --      6 max_events, 7 ttl_s, 8 stream_maxlen, 9 profile ('' = unchanged), 10 consent ('' = unchanged, '1', '0'),
---      11 n, then n behaviour entries, then the log lines
+--      11 cooldown_ms, 12 n, then n behaviour entries, then the log lines
 -- Returns the shopper's seq; 0 if nothing about the shopper changed.
 local sid, delay, max_wait, urgent_delay = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local ttl, n = tonumber(ARGV[7]), tonumber(ARGV[11])
+local ttl, n = tonumber(ARGV[7]), tonumber(ARGV[12])
 
 if ARGV[10] ~= '' then
   redis.call('HSET', KEYS[2], 'consent', ARGV[10])
@@ -18,10 +18,12 @@ if redis.call('HGET', KEYS[2], 'consent') == '0' then
   redis.call('DEL', KEYS[1], KEYS[7])
   redis.call('ZREM', KEYS[3], sid)
   redis.call('HDEL', KEYS[4], sid)
+  redis.call('HDEL', KEYS[8], sid)
+  redis.call('HDEL', KEYS[9], sid)
   redis.call('EXPIRE', KEYS[2], 5 * 366 * 86400)  -- a refusal outlives the behaviour that it refused
   return 0
 end
-for i = 12 + n, #ARGV do
+for i = 13 + n, #ARGV do
   redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[8], '*', 'e', ARGV[i])
 end
 if n == 0 and ARGV[9] == '' then
@@ -29,7 +31,7 @@ if n == 0 and ARGV[9] == '' then
 end
 
 if n > 0 then
-  for i = 12, 11 + n do
+  for i = 13, 12 + n do
     redis.call('LPUSH', KEYS[1], ARGV[i])
   end
   redis.call('LTRIM', KEYS[1], 0, tonumber(ARGV[6]) - 1)
@@ -41,13 +43,14 @@ redis.call('EXPIRE', KEYS[2], ttl)
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local deadline = tonumber(redis.call('HGET', KEYS[2], 'deadline')) or (now + max_wait)
+local cool = (tonumber(redis.call('HGET', KEYS[2], 'done')) or 0) + tonumber(ARGV[11])
+local deadline = tonumber(redis.call('HGET', KEYS[2], 'deadline')) or math.max(now + max_wait, cool)
 if ARGV[5] == '1' or (ARGV[5] == 'first' and seq == n) then
   deadline = math.min(deadline, now + urgent_delay)
 end
 redis.call('HSET', KEYS[2], 'deadline', deadline)
 -- While leased, the score is the lease's expiry; completing sees that seq moved and keeps the shopper due.
 if redis.call('HEXISTS', KEYS[4], sid) == 0 then
-  redis.call('ZADD', KEYS[3], math.min(now + delay, deadline), sid)
+  redis.call('ZADD', KEYS[3], math.min(math.max(now + delay, cool), deadline), sid)
 end
 return seq

@@ -1,11 +1,27 @@
--- Gives a lease back undone: the shopper is due again after a pause.
--- KEYS 1 due, 2 leases
--- ARGV 1 sid, 2 token, 3 delay_ms
--- Returns 1 if the lease was still held.
-if redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[2] then
-  return 0
+-- Gives a lease back undone: the shopper is due again after a pause, or a dead letter after too many tries.
+-- KEYS 1 due, 2 leases, 3 state, 4 tries, 5 dead
+-- ARGV 1 sid, 2 token, 3 delay_ms, 4 reason ('' if the shopper is not at fault), 5 seq that was read, 6 max_tries,
+--      7 ttl_s of tries and dead letters
+-- Returns 'lost' (another worker took over), 'due', or 'dead'.
+local sid, delay = ARGV[1], tonumber(ARGV[3])
+if redis.call('HGET', KEYS[2], sid) ~= ARGV[2] then
+  return 'lost'
 end
-redis.call('HDEL', KEYS[2], ARGV[1])
+redis.call('HDEL', KEYS[2], sid)
 local clock = redis.call('TIME')
-redis.call('ZADD', KEYS[1], clock[1] * 1000 + math.floor(clock[2] / 1000) + tonumber(ARGV[3]), ARGV[1])
-return 1
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+if ARGV[4] ~= '' then
+  local tries = redis.call('HINCRBY', KEYS[4], sid, 1)
+  redis.call('EXPIRE', KEYS[4], ARGV[7])
+  -- What happened meanwhile makes another prompt, which deserves a try of its own.
+  if tries >= tonumber(ARGV[6]) and redis.call('HGET', KEYS[3], 'seq') == ARGV[5] then
+    redis.call('ZREM', KEYS[1], sid)
+    redis.call('HDEL', KEYS[3], 'deadline')
+    redis.call('HSET', KEYS[5], sid, cjson.encode({now, tries, ARGV[4]}))
+    redis.call('EXPIRE', KEYS[5], ARGV[7])
+    return 'dead'
+  end
+  delay = math.min(delay * 2 ^ math.min(tries - 1, 20), 3600000)
+end
+redis.call('ZADD', KEYS[1], now + delay, sid)
+return 'due'

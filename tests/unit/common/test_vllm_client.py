@@ -1,7 +1,7 @@
 """The vLLM client: whatever the server does, it ends in generations in order, or in one of our two errors."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -14,13 +14,14 @@ from pydantic import SecretStr
 from service.contracts.errors import GeneratorError, GeneratorUnavailable, WrongModel
 from service.contracts.settings import VllmSettings
 from workers.common.generator import Generation
+from workers.common.prompt import SPECIAL_TOKENS
 from workers.common.vllm_client import VllmGenerator
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
 def _client(handler: Handler, **settings: Any) -> VllmGenerator:
-    return VllmGenerator(VllmSettings(**settings), httpx.MockTransport(handler))
+    return VllmGenerator(VllmSettings(**{"retries": 0, **settings}), httpx.MockTransport(handler))
 
 
 def _choice(index: int, text: str, finish: str = "stop") -> dict[str, Any]:
@@ -170,8 +171,8 @@ async def test_a_hang_ends_with_the_timeout() -> None:
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with VllmGenerator(VllmSettings(url=f"http://127.0.0.1:{port}", timeout_s=0.2)) as generator:
-        with pytest.raises(GeneratorUnavailable, match="ReadTimeout"):
+    async with VllmGenerator(VllmSettings(url=f"http://127.0.0.1:{port}", timeout_s=0.2, retries=0)) as generator:
+        with pytest.raises(GeneratorUnavailable, match="Timeout"):
             await generator.generate(["1"])
     done.set()
     server.close()
@@ -186,7 +187,7 @@ async def test_not_found_is_the_wrong_model() -> None:
 
 @pytest.mark.parametrize("status", [400, 422])
 async def test_one_refused_prompt_does_not_take_the_batch_along(status: int) -> None:
-    """The batch is asked again prompt by prompt; only the one at fault gets None."""
+    """The batch is halved until the one at fault is alone; only it gets None."""
 
     def handler(request: httpx.Request) -> httpx.Response:
         too_long = "bad" in orjson.loads(request.content)["prompt"]
@@ -198,7 +199,7 @@ async def test_one_refused_prompt_does_not_take_the_batch_along(status: int) -> 
 
 async def test_check() -> None:
     """The expected model answers, another one, or none."""
-    served = {"data": [{"id": "other"}, {"id": "mine"}]}
+    served = {"data": [{"id": "other"}, {"id": "mine"}], "count": len(SPECIAL_TOKENS)}
     async with _client(lambda _: httpx.Response(200, json=served), model="mine") as generator:
         await generator.check()
     async with _client(lambda _: httpx.Response(200, json=served), model="absent") as generator:
@@ -208,6 +209,78 @@ async def test_check() -> None:
         async with _client(lambda _, r=response: r) as generator:  # type: ignore[misc]
             with pytest.raises(GeneratorUnavailable):
                 await generator.check()
+
+
+async def test_a_tokenizer_without_our_tokens_is_the_wrong_model() -> None:
+    """It would take a field's name for text; a server that cannot tell is believed."""
+
+    def handler(status: int, count: object) -> Handler:
+        def answer(request: httpx.Request) -> httpx.Response:
+            if request.url.path == "/tokenize":
+                return httpx.Response(status, json={"count": count})
+            return httpx.Response(200, json={"data": [{"id": "aigq-mini"}]})
+
+        return answer
+
+    async with _client(handler(200, 99)) as generator:
+        with pytest.raises(WrongModel, match="99 tokens"):
+            await generator.check()
+    async with _client(handler(404, None)) as generator:
+        await generator.check()
+    async with _client(handler(500, None)) as generator:
+        with pytest.raises(GeneratorUnavailable):
+            await generator.check()
+
+
+@pytest.mark.parametrize("failure", [500, 503, 429, httpx.ConnectError("refused"), httpx.ReadError("reset")])
+async def test_what_may_pass_is_tried_again(failure: int | httpx.HTTPError) -> None:
+    """A bounded number of times; then it is an error."""
+    asked = 0
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            return _echo(request)
+        if isinstance(failure, int):
+            return httpx.Response(failure)
+        raise failure
+
+    async with _client(handler, retries=1) as generator:
+        assert await generator.generate(["a"]) == [Generation("re a", 6, truncated=False)]
+        asked = 0
+    async with _client(handler, retries=0) as generator:
+        with pytest.raises(GeneratorUnavailable):
+            await generator.generate(["a"])
+    assert asked == 1
+
+
+async def test_an_endless_answer_is_cut() -> None:
+    """However much whitespace a server sends, memory is bounded."""
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b" " * 100_000
+
+    with pytest.raises(GeneratorUnavailable, match="longer than"):
+        await _generate(lambda _: httpx.Response(200, content=endless()), "1")
+
+
+@pytest.mark.parametrize(
+    ("page", "waiting"),
+    [
+        ('# HELP vllm:num_requests_waiting x\nvllm:num_requests_waiting{engine="0",model_name="m"} 12.0\n', 12),
+        ('vllm:num_requests_waiting{engine="0"} 3.0\nvllm:num_requests_waiting{engine="1"} 4.0\n', 7),
+        ("vllm:num_requests_waiting NaN\n", 0),
+        ("", 0),
+    ],
+)
+async def test_how_many_wait(page: str, waiting: int) -> None:
+    """From vLLM's own metrics, over its engines; 0 from who does not say."""
+    async with _client(lambda _: httpx.Response(200, text=page)) as generator:
+        assert await generator.waiting() == waiting
+    async with _client(lambda _: httpx.Response(500, text=page)) as generator:
+        assert await generator.waiting() == 0
 
 
 async def test_the_key_is_in_no_error() -> None:
