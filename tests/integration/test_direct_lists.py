@@ -1,6 +1,7 @@
 """What the Direct worker writes: ranked where there is a ranker, and small."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from service.contracts.keys import shopper_sid
 from service.ranking.shopper_context import ShopperContext
@@ -48,3 +49,36 @@ async def test_a_list_is_small(make_rig: MakeRig) -> None:
     assert found is not None
     assert len(found.queries) == 10
     assert await rig.redis.memory_usage(rig.keys.u2q(shopper_sid("u1"))) <= 600
+
+
+async def test_what_would_be_written_again_is_not_generated_again(make_rig: MakeRig) -> None:
+    """The same prompt for the same model and catalogue: the list stays and is as good as new, for free."""
+    rig = make_rig()
+    generator = FakeGenerator(lambda _: "gas canister")
+    worker = rig.worker(generator)
+    await rig.search("u1", "tent")
+    assert await worker.step() == 1
+    before = await rig.u2q("u1")
+    await rig.search("u1", "tent")  # an immediate repeat is told once
+    assert await worker.step() == 1
+    after = await rig.u2q("u1")
+    assert len(generator.batches) == 1
+    assert before is not None
+    assert after is not None
+    assert (after.queries, after.digest, after.seq) == (before.queries, before.digest, 2)
+    assert after.generated_ms >= before.generated_ms
+    assert await rig.due("u1") is None
+
+
+async def test_another_model_makes_lists_anew(make_rig: MakeRig) -> None:
+    """By activity: when the shopper is due again."""
+    rig = make_rig()
+    await rig.search("u1", "tent")
+    assert await rig.worker(FakeGenerator(lambda _: "gas canister")).step() == 1
+    await rig.search("u1", "tent")
+    vllm = rig.settings.vllm.model_copy(update={"model": "aigq-next"})
+    other = replace(rig, settings=rig.settings.model_copy(update={"vllm": vllm}))
+    assert await other.worker(FakeGenerator(lambda _: "sleeping bag")).step() == 1
+    found = await rig.u2q("u1")
+    assert found is not None
+    assert ([q.query for q in found.queries], found.model) == (["sleeping bag"], "aigq-next")

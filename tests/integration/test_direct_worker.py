@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -225,6 +226,55 @@ async def test_two_workers_never_hold_the_same_shopper(make_rig: MakeRig) -> Non
     assert overlaps == []
     assert all(worker.refreshed > 0 for worker in workers)
     assert [(await rig.u2q(user)).seq for user in users] == [4] * 40  # type: ignore[union-attr]
+
+
+async def test_batches_are_at_work_together(make_rig: MakeRig) -> None:
+    """The next batch is at the model while one is generated; never more than `direct.in_flight`."""
+    rig = make_rig()
+    direct = rig.settings.direct.model_copy(update={"in_flight": 3, "batch_size": 2})
+    rig = replace(rig, settings=rig.settings.model_copy(update={"direct": direct}))
+    for number in range(20):
+        await rig.search(f"u{number}", f"tent {number}")
+    at_work, most = 0, 0
+    together = asyncio.Event()
+
+    async def during(_: Sequence[str]) -> None:
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        if at_work == 3:
+            together.set()
+        await together.wait()
+        await rig.redis.ping()
+        at_work -= 1
+
+    await rig.run_until(rig.worker(HookedGenerator(during)), lambda: _idle(rig))
+    assert most == 3
+
+
+async def test_a_busy_model_is_left_alone(make_rig: MakeRig) -> None:
+    """While a batch's worth of prompts waits at the model, a worker with a batch at work claims no further one."""
+    rig = make_rig()
+    direct = rig.settings.direct.model_copy(update={"batch_size": 2})
+    rig = replace(rig, settings=rig.settings.model_copy(update={"direct": direct}))
+    at_work, most = 0, 0
+
+    async def during(_: Sequence[str]) -> None:
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        for _turn in range(5):
+            await rig.redis.ping()
+        at_work -= 1
+
+    class Busy(HookedGenerator):
+        async def waiting(self) -> int:
+            return 2
+
+    for number in range(8):
+        await rig.search(f"u{number}", f"tent {number}")
+    await rig.run_until(rig.worker(Busy(during)), lambda: _idle(rig))
+    assert most == 1
 
 
 async def test_stopping_gives_leases_back(make_rig: MakeRig) -> None:

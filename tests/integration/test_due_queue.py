@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from service.contracts.codecs import decode_list
+from service.contracts.events import EVENT
 from service.contracts.keys import shopper_sid
 from tests.integration.rig import Rig
 from tests.integration.support import eventually_async, query_list
@@ -142,3 +143,29 @@ async def test_giving_back_makes_due_after_a_pause(make_rig: MakeRig) -> None:
     assert not await rig.leased("u1")
     assert 50_000 < (await rig.due("u1") or 0) - await rig.now_ms() <= 60_000
     assert await rig.queue.claim(10) == []
+
+
+async def test_a_claim_is_full_however_uneven_partitions_are(make_rig: MakeRig) -> None:
+    """One partition with many, others with one each: as many as asked for."""
+    rig = make_rig()
+    by_partition: dict[int, list[str]] = {}
+    for number in range(200):
+        user = f"u{number}"
+        by_partition.setdefault(rig.keys.partition(shopper_sid(user)), []).append(user)
+    crowded, *others = by_partition.values()
+    for user in [*crowded, *(users[0] for users in others)]:
+        await rig.search(user, "tent")
+    assert len(await rig.queue.claim(30)) == 30
+    rest = await rig.queue.claim(1000)
+    assert len(rest) == len(crowded) + len(others) - 30
+
+
+async def test_a_cooldown_spaces_refreshes(make_rig: MakeRig) -> None:
+    """The next one waits for it; a purchase does not."""
+    rig = make_rig(cooldown_s=60.0)
+    await rig.search("u1", "tent")
+    await rig.queue.complete([await rig.refresh(await rig.claim_one(), query_list(SID, "a list"))])
+    await rig.search("u1", "lamp")
+    assert 55_000 < (await rig.due("u1") or 0) - await rig.now_ms() <= 60_000
+    await rig.store.record([EVENT.validate_python({"user_id": "u1", "type": "purchase", "item_id": "i1"})])
+    assert (await rig.claim_one()).sid == SID
