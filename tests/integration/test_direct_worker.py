@@ -253,16 +253,20 @@ async def test_batches_are_at_work_together(make_rig: MakeRig) -> None:
 
 
 async def test_a_busy_model_is_left_alone(make_rig: MakeRig) -> None:
-    """While a batch's worth of prompts waits at the model, a worker with a batch at work claims no further one."""
+    """While a batch's worth of prompts waits at the model, a worker has two batches at work and claims no third."""
     rig = make_rig()
     direct = rig.settings.direct.model_copy(update={"batch_size": 2})
     rig = replace(rig, settings=rig.settings.model_copy(update={"direct": direct}))
     at_work, most = 0, 0
+    together = asyncio.Event()
 
     async def during(_: Sequence[str]) -> None:
         nonlocal at_work, most
         at_work += 1
         most = max(most, at_work)
+        if at_work == 2:
+            together.set()
+        await together.wait()
         for _turn in range(5):
             await rig.redis.ping()
         at_work -= 1
@@ -274,7 +278,7 @@ async def test_a_busy_model_is_left_alone(make_rig: MakeRig) -> None:
     for number in range(8):
         await rig.search(f"u{number}", f"tent {number}")
     await rig.run_until(rig.worker(Busy(during)), lambda: _idle(rig))
-    assert most == 1
+    assert most == 2
 
 
 async def test_stopping_gives_leases_back(make_rig: MakeRig) -> None:

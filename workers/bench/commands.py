@@ -39,8 +39,8 @@ def nearline(
     shoppers: Annotated[int, typer.Option(min=1, help="a round")] = 256,
     repeats: Annotated[int, typer.Option(min=1, help="rounds; each measures both once, by turns")] = 5,
     model: Annotated[Path, typer.Option(help="checkpoint directory")] = Path("models/aigq-mini"),
-    data: Annotated[Path | None, typer.Option(help="dataset directory; default: a small sample shop")] = None,
-    var: Annotated[Path, typer.Option(help="directory for data, artefacts and logs")] = Path("var/bench"),
+    data: Annotated[Path | None, typer.Option(help="dataset directory; default: a sample shop, made once")] = None,
+    var: Annotated[Path, typer.Option(help="directory for data, artefacts and logs")] = Path("var/nearline"),
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Shoppers/s from events to stored lists over those of vLLM's own engine on the same prompts."""

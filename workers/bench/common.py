@@ -18,12 +18,12 @@ def spread(values: Sequence[float]) -> Figures:
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
-def sample_artefacts(var: Path, tell: Callable[[str], None]) -> Path:
-    """Make a small sample shop and its artefact, once."""
+def sample_artefacts(var: Path, tell: Callable[[str], None], shoppers: int = 500) -> Path:
+    """Make a small sample shop (`var`/shop) and its artefact, once; return the artefact root."""
     if not (var / "artefacts").exists():
         tell("sample shop and artefact")
         for arguments in (
-            ("shop", "generate", "--shoppers", "500", "--days", "10", "--out", str(var / "shop")),
+            ("shop", "generate", "--shoppers", str(shoppers), "--days", "10", "--out", str(var / "shop")),
             ("artefacts", "build", "--data", str(var / "shop"), "--out", str(var / "artefacts")),
         ):
             subprocess.run(aigq(*arguments), check=True, stdout=subprocess.DEVNULL)  # noqa: S603

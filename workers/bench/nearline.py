@@ -5,6 +5,7 @@ warm with what prompts share and with nothing else.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ _ACTIONS: Final = 12
 _AGE_S: Final = 20.0
 """Age of the newest action when its prompt is written; the one before it is as much older as it was."""
 _SHOPPERS_A_POST: Final = 40
+_SAMPLE_SHOPPERS: Final = 5000
 _READY_S: Final = 300.0
 _PARTITIONS: Final = 256
 _COUNTERS: Final = {
@@ -83,7 +85,7 @@ def run(plan: Plan, model: Path, data: Path | None, var: Path, tell: Callable[[s
         ConfigError: the data has too few shoppers.
         StartError: a part did not come up.
     """
-    artefacts = sample_artefacts(var, tell) if data is None else _artefacts(data, var)
+    artefacts = sample_artefacts(var, tell, _SAMPLE_SHOPPERS) if data is None else _artefacts(data, var)
     catalogue = Catalogue.open(artefacts)
     crowd = visitors(Dataset(data or var / "shop"), plan.shoppers * (plan.repeats + 1))
     port, service_port = free_port(), free_port()
@@ -193,7 +195,8 @@ def _counters(vllm: str) -> Round:
 
 def _artefacts(data: Path, var: Path) -> Path:
     out = var / "artefacts-nearline"
-    subprocess.run(aigq("artefacts", "build", "--data", str(data), "--out", str(out)), check=True)  # noqa: S603
+    build = aigq("artefacts", "build", "--data", str(data), "--out", str(out))
+    subprocess.run(build, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
     return out
 
 
@@ -209,6 +212,7 @@ class _Engine:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env={**os.environ, **ENV},
+                start_new_session=True,
             )
         self._log = log
         self._answer()
@@ -220,8 +224,8 @@ class _Engine:
         return self._answer()
 
     def close(self) -> None:
-        """End it."""
-        self._process.kill()
+        """End it and the processes that it started."""
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def _answer(self) -> Round:

@@ -20,8 +20,8 @@ from workers.direct.queue import DueQueue, DueShopper, Lease, Refresh
 _log = logging.getLogger(__name__)
 _LOOK_S: Final = 5.0
 """Between two looks at the queue's depth."""
-_LOAD_S: Final = 0.5
-"""Between two looks at how many prompts wait at the model."""
+_ALWAYS: Final = 2
+"""Batches that are sent whatever waits at the model: one to generate, one to follow it."""
 _LEASE_SHARE: Final = 0.8
 """Of a lease that generating may take: a living worker gives back what it cannot finish before another takes over."""
 
@@ -43,8 +43,6 @@ class DirectWorker:
         self._failures = 0
         self._resume_at = 0.0
         self._looked_at = -_LOOK_S
-        self._load_at = -_LOAD_S
-        self._busy = False
         self.refreshed = 0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -94,13 +92,11 @@ class DirectWorker:
         if not self._healthy:
             await self._generator.check()  # no claims while there is nobody to generate
             self._healthy = True
-        if now >= self._load_at + _LOAD_S:
+        if at_work >= _ALWAYS:
             waiting = await self._generator.waiting()
-            self._busy = waiting >= self._settings.direct.batch_size
-            self._load_at = now
             metrics.WAITING.set(waiting)
-        if self._busy and at_work:
-            return []
+            if waiting >= self._settings.direct.batch_size:
+                return []
         leases = await self._queue.claim(self._size)
         metrics.OLDEST.set(self._queue.oldest_late_s)
         for lease in leases:
