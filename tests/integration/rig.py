@@ -107,6 +107,10 @@ class Rig:
         sid = shopper_sid(user_id)
         return bool(await self.redis.hexists(self.keys.leases(self.keys.partition(sid)), sid))
 
+    async def idle(self) -> bool:
+        """Whether nobody is due or leased."""
+        return await self.queue.depth() == 0
+
     async def now_ms(self) -> float:
         """Return the time of Redis."""
         seconds, microseconds = await self.redis.time()

@@ -34,7 +34,7 @@ async def test_they_are_shown_and_revived(make_rig: Callable[..., Rig], valkey: 
     letter = json.loads(command("--json"))
     assert letter.pop("at_ms") > 0
     assert letter == {"sid": shopper_sid("u1"), "tries": 1, "reason": "the model refuses the prompt"}
-    assert "the model refuses the prompt" in command()
+    assert shopper_sid("u1") in command()
     assert await rig.due("u1") is None
     assert "1 due again" in command("--retry")
     assert await rig.due("u1") is not None

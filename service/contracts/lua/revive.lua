@@ -1,5 +1,6 @@
 -- Takes the dead letters of one partition out: each is due now, with no tries counted.
 -- KEYS 1 due, 2 tries, 3 dead
+-- ARGV none
 -- Returns how many.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
