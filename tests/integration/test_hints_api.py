@@ -8,7 +8,7 @@ import httpx
 import pytest
 from redis import Redis
 
-from service.contracts.codecs import VERSION
+from service.contracts.codecs import LIST_VERSION
 from service.contracts.keys import Keys, Trigger, category_trigger, item_trigger, query_trigger
 from service.contracts.text import near_key
 from tests.integration.conftest import NAMESPACE, PARTITIONS
@@ -145,7 +145,7 @@ def test_without_any_version_x2q_is_missing(client: httpx.Client, shopper: Shopp
         (query_list("someone-else-entirely", "not yours"), "owner"),
         (b"\x00\xff", "json"),
         (b'{"queries": ["not yours"]}', "shape"),
-        (b'[%d,"x",1,1,"m",[["not yours",1.0]]]' % (VERSION + 1), "version"),
+        (b'[%d,"x",1,1,"m","","not yours",10000]' % (LIST_VERSION + 1), "version"),
     ],
 )
 def test_a_list_that_is_not_the_shoppers_is_a_miss(

@@ -52,7 +52,10 @@ def dead_letters(
         for letter in letters:
             typer.echo(orjson.dumps(letter))
     elif letters:
-        table = Table("shopper (hash)", "since", "tries", "reason")
+        table = Table()
+        for name in ("shopper (hash)", "since", "tries"):
+            table.add_column(name, no_wrap=True)
+        table.add_column("reason")
         for letter in letters:
             since = datetime.fromtimestamp(letter.at_ms / 1000, UTC).isoformat(timespec="seconds")
             table.add_row(letter.sid, since, str(letter.tries), letter.reason)
