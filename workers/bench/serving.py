@@ -111,8 +111,6 @@ def _load(url: str, plan: Plan, seconds: int, cores: Sequence[int]) -> Figures:
     return parse(done.stdout)
 
 
-
-
 def _fill(port: int, plan: Plan, var: Path, cores: Sequence[int], tell: Callable[[str], None]) -> None:
     searched = Dataset(var / "shop").scan_events().filter(pl.col("type") == "search").select("query").collect()
     queries = sorted(set(searched["query"]))

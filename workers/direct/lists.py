@@ -11,7 +11,7 @@ from typing import Final
 
 import orjson
 
-from service.contracts.codecs import QUERY_TYPES, QueryList, ScoredQuery
+from service.contracts.codecs import QueryList, ScoredQuery
 from service.contracts.errors import ArtefactError
 from service.contracts.settings import Settings
 from service.ranking.catalogue import Catalogue, current_version
