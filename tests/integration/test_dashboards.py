@@ -22,7 +22,6 @@ from tests.integration.rig import Rig, echo
 from tests.integration.support import Shopper, eventually, eventually_async, free_port, send
 from tests.support import require_tool
 from workers.common.fake_generator import FakeGenerator
-from workers.direct.worker import DirectWorker
 from workers.sink.drain import Sink
 from workers.sink.parts import PartStore
 from workers.sink.streams import Streams
@@ -110,7 +109,7 @@ async def test_every_panel_shows_something(
     """Under load: requests, events, refreshes with dropped and ranked queries, and parts of the sink."""
     rig = make_rig()
     generator = FakeGenerator(lambda prompt: echo(prompt) + "\n<b>")
-    worker = DirectWorker(rig.queue, generator, rig.catalogue, rig.settings, Likes())
+    worker = rig.worker(generator, Likes())
     settings = make_settings()
     keys = Keys(settings.redis.namespace, settings.redis.partitions)
     sink_redis = make_redis(settings.redis, 5000)
