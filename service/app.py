@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 from starlette.middleware.cors import CORSMiddleware
 
-from service import problems
+from service import problems, telemetry
 from service.contracts.events import Event
 from service.contracts.hints import InlineHintsRequest
 from service.contracts.settings import Settings, load_settings
@@ -60,6 +60,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(
         Gate, max_concurrency=settings.service.max_concurrency, max_body_bytes=settings.service.max_body_bytes
     )
+    telemetry.trace_app(settings.trace, app, "service")
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # documented way to extend the schema
     return app
 

@@ -66,7 +66,7 @@ class Gate:
         except Problem as problem:
             await _answer(problem, request_id, timed_send)
         except Exception:
-            _log.exception("request %s failed", request_id)
+            _log.exception("request %s failed", request_id, extra={"request_id": request_id})
             if responding:
                 raise
             failure = Problem(

@@ -13,7 +13,7 @@ from service.contracts.codecs import BehaviourEntry
 from service.contracts.errors import StoreUnavailable
 from service.contracts.keys import shopper_sid
 from service.deadline import Deadline
-from service.metrics import DEGRADED, HINTS, RECALL, RECALLED, STORE_ERRORS, U2Q_AGE
+from service.metrics import DEGRADED, EXPLORED, HINTS, RECALL, RECALLED, STORE_ERRORS, U2Q_AGE
 from service.ranking.candidates import (
     CO_CLICK_TRIGGERS,
     MAX_TRIGGERS,
@@ -91,6 +91,8 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     told = drop if query.explain else None
     ranked = merge(candidates, query.k, exclude, pool=pool, trigger_share=arm.trigger_share, dropped=told)
     hints, propensity = explore(ranked, query.k, arm.exploration, state.chance)
+    if arm.exploration and hints != ranked[: query.k]:
+        EXPLORED.labels(arm.name).inc()
 
     age_s = None
     if shopper.u2q is not None:

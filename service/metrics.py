@@ -15,6 +15,7 @@ IN_FLIGHT = Gauge("aigq_requests_in_flight", "HTTP requests being answered now."
 SHED = Counter("aigq_requests_shed_total", "Requests answered 503 because too many were in flight.")
 EVENTS = Counter("aigq_events_total", "Events by what became of them: accepted or rejected.", ["outcome"])
 HINTS = Counter("aigq_hints_total", "Hints served, by source and experiment arm.", ["source", "arm"])
+EXPLORED = Counter("aigq_explored_total", "Answers in which a slot shows another hint than the best, by arm.", ["arm"])
 DEGRADED = Counter("aigq_degraded_total", "Answers that had to do without a source, by source.", ["source"])
 RECALL = Histogram(
     "aigq_recall_seconds", "Time that recall took of a request, by source.", ["source"], buckets=LATENCY_BUCKETS
@@ -33,6 +34,12 @@ U2Q_AGE = Histogram(
 STALE = Counter("aigq_stale_lists_total", "Requests of shoppers whose list is missing or old, by which.", ["reason"])
 X2Q_CACHE = Counter("aigq_x2q_lookups_total", "x2q lookups by outcome: cached, fetched or absent.", ["outcome"])
 STORE_UP = Gauge("aigq_store_up", "1 if Redis answered the last poll.")
+POOL_WAIT = Histogram(
+    "aigq_redis_pool_wait_seconds",
+    "Time that a Redis command waited for a connection, by use.",
+    ["use"],
+    buckets=(0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.03, 0.1, 1.0),
+)
 BREAKER_OPEN = Gauge("aigq_breaker_open", "1 while Redis is left alone after failures in a row.")
 LOOP_LAG = Gauge("aigq_event_loop_lag_seconds", "How much too late the last poll came: the process is that busy.")
 X2Q_PUBLISHED = Gauge("aigq_x2q_published_timestamp_seconds", "When the current x2q version was named; 0 without one.")

@@ -12,13 +12,13 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from service.breaker import CircuitBreaker
-from service.contracts.errors import ArtefactError, ConfigError, StoreUnavailable
+from service.contracts.errors import ConfigError, StoreUnavailable
 from service.contracts.keys import Keys, named_at
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings
 from service.experiments import Experiments
-from service.metrics import BREAKER_OPEN, LOOP_LAG, STORE_UP, X2Q_PUBLISHED
-from service.ranking.catalogue import Catalogue, current_version
+from service.metrics import BREAKER_OPEN, LOOP_LAG, POOL_WAIT, STORE_UP, X2Q_PUBLISHED
+from service.ranking.catalogue import Catalogue
 from service.recall.x2q import X2QReader
 from service.served_log import ServedLog
 from service.stale import StaleLists
@@ -74,19 +74,7 @@ class State:
         X2Q_PUBLISHED.set(named_at(self.x2q_version))
         BREAKER_OPEN.set(self.breaker.state != "closed")
         self.shoppers.refuse(self.store_problem if self.wrong_partitions else None)
-        await asyncio.to_thread(self._reload_catalogue)
-
-    def _reload_catalogue(self) -> None:
-        """Swap to a newly published artefact; a broken one is refused and the previous one kept."""
-        root = self.settings.service.artefacts
-        try:
-            if current_version(root) == self.catalogue.version:
-                return
-            # The old map is left to the garbage collector: requests in flight may still read it.
-            self.catalogue = Catalogue.open(root)
-            _log.info("artefact: now %s", self.catalogue.version)
-        except ArtefactError as error:
-            _log.warning("artefact: kept %s, since %s", self.catalogue.version, error)
+        self.catalogue = await asyncio.to_thread(self.catalogue.renewed, self.settings.service.artefacts)
 
     async def watch(self) -> None:
         """Poll until cancelled."""
@@ -108,9 +96,9 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     keys = Keys(settings.redis.namespace, settings.redis.partitions)
     catalogue = Catalogue.open(settings.service.artefacts)
     async with AsyncExitStack() as stack:
-        read_redis = make_redis(settings.redis, settings.redis.read_timeout_ms)
+        read_redis = make_redis(settings.redis, settings.redis.read_timeout_ms, POOL_WAIT.labels("read").observe)
         stack.push_async_callback(read_redis.aclose)
-        write_redis = make_redis(settings.redis, settings.redis.write_timeout_ms)
+        write_redis = make_redis(settings.redis, settings.redis.write_timeout_ms, POOL_WAIT.labels("write").observe)
         stack.push_async_callback(write_redis.aclose)
         state = State(
             settings=settings,

@@ -1,12 +1,13 @@
 """`aigq`: one command, whose subcommands are imported only when called, so that `aigq serve` never loads torch."""
 
 import importlib
-import logging
 import sys
 
 import typer
 
 from service.contracts.errors import AigqError
+from service.contracts.settings import LogSettings
+from service.telemetry import set_up_logs
 
 # name -> module with a typer `app`, and its line in the help
 COMMANDS = {
@@ -46,8 +47,7 @@ def main() -> None:
     if arguments[0] not in COMMANDS:
         sys.stderr.write(f"aigq: there is no command {arguments[0]!r}\n\n{usage()}\n")
         raise SystemExit(2)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    set_up_logs(LogSettings())  # until a command has read settings
     app: typer.Typer = importlib.import_module(COMMANDS[arguments[0]][0]).app
     try:
         app(args=arguments[1:], prog_name=f"aigq {arguments[0]}")

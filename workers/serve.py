@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from service import telemetry
 from service.contracts.settings import CONFIG_VARIABLE, load_settings
 
 app = typer.Typer(help="Run the HTTP service.")
@@ -18,11 +19,13 @@ def serve(config: Annotated[Path | None, typer.Option(help="settings file (TOML)
     settings = load_settings(config)
     if config is not None:
         os.environ[CONFIG_VARIABLE] = str(config)  # the factory reads the same file
+    telemetry.set_up_logs(settings.log)
     uvicorn.run(
         "service.app:create_app",
         factory=True,
         host=settings.service.host,
         port=settings.service.port,
         access_log=False,
+        log_config=None,  # its loggers write as ours do
         timeout_graceful_shutdown=5,
     )

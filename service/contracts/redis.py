@@ -4,6 +4,10 @@ redis-py's defaults suit batch work, not serving: seconds of timeout and many re
 retries, a bounded blocking pool. https://redis.readthedocs.io/en/stable/connections.html
 """
 
+import time
+from collections.abc import Callable
+from typing import Any
+
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -15,14 +19,32 @@ from service.contracts.keys import Keys
 from service.contracts.settings import RedisSettings
 
 
-def make_redis(settings: RedisSettings, timeout_ms: int) -> Redis:
+class _TimedPool(BlockingConnectionPool):
+    """Tells how long each command waited for its connection."""
+
+    def __init__(self, waited: Callable[[float], object] = lambda _: None, **options: Any) -> None:
+        super().__init__(**options)
+        self._waited = waited
+
+    async def get_connection(self, command_name: str | None = None, *keys: Any, **options: Any) -> Any:
+        """See the base class."""
+        started = time.perf_counter()
+        try:
+            return await super().get_connection(command_name, *keys, **options)  # type: ignore[no-untyped-call]
+        finally:
+            self._waited(time.perf_counter() - started)
+
+
+def make_redis(settings: RedisSettings, timeout_ms: int, waited: Callable[[float], object] | None = None) -> Redis:
     """Return a client whose every socket operation takes at most `timeout_ms`; it connects on first use.
+
+    `waited`, if any, is told how long (s) each command, or pipeline, waited for a connection.
 
     Raises:
         ConfigError: the URL is malformed (its value is not repeated: it may hold a password).
     """
     try:
-        pool = BlockingConnectionPool.from_url(
+        pool = (BlockingConnectionPool if waited is None else _TimedPool).from_url(
             settings.url.get_secret_value(),
             max_connections=settings.max_connections,
             timeout=timeout_ms / 1000,
@@ -31,6 +53,7 @@ def make_redis(settings: RedisSettings, timeout_ms: int) -> Redis:
             retry=Retry(NoBackoff(), 0),
             protocol=3,
             maint_notifications_config=MaintNotificationsConfig(enabled=False),
+            **({} if waited is None else {"waited": waited}),
         )
     except (ValueError, TypeError) as error:
         raise ConfigError(f"redis.url is not a redis://, rediss:// or unix:// URL ({type(error).__name__})") from None

@@ -7,7 +7,7 @@ https://docs.pydantic.dev/latest/concepts/pydantic_settings/
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Self, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
@@ -135,6 +135,20 @@ class ExperimentSettings(_Section):
         return self
 
 
+class LogSettings(_Section):
+    """What processes write to standard error."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class TraceSettings(_Section):
+    """Traces by OpenTelemetry (`pip install 'aigq[trace]'`)."""
+
+    endpoint: str | None = Field(None, pattern=r"^https?://", description="OTLP over HTTP, without /v1/traces; off")
+    sample: float = Field(0.01, ge=0, le=1, description="share of requests without a caller's traceparent")
+
+
 class ServiceSettings(_Section):
     """The HTTP service."""
 
@@ -164,6 +178,8 @@ class Settings(BaseSettings):
     think: ThinkSettings = ThinkSettings()
     sink: SinkSettings = SinkSettings()
     experiments: ExperimentSettings = ExperimentSettings()
+    log: LogSettings = LogSettings()
+    trace: TraceSettings = TraceSettings()
     service: ServiceSettings = ServiceSettings()
 
     reserved: ClassVar[frozenset[str]] = frozenset({CONFIG_VARIABLE})

@@ -8,6 +8,7 @@ on one with SIGBUS). https://lmdb.readthedocs.io/
 """
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +24,12 @@ from service.ranking import lmdb_file
 from service.ranking.inverted_index import InvertedIndex
 from service.ranking.trigger_table import TriggerTable
 
-SCHEMA: Final = 4
+SCHEMA: Final = 5
 CURRENT: Final = "CURRENT"
 MANIFEST: Final = "manifest.json"
 ITEMS: Final = "items.mdb"
 _CATEGORIES: Final = 100_000
-"""Items whose category stays in memory; some 10 MB."""
+"""Items, and queries, whose category stays in memory; some 10 MB each."""
 POPULAR: Final = "popular.json"
 WORDS: Final = "words.mdb"
 CO_CLICK: Final = "co_click.mdb"
@@ -36,6 +37,7 @@ SAMPLE: Final = "sample.json"
 EVERYONE: Final = ""
 """The segment of the popular list that is for everyone."""
 
+_log = logging.getLogger(__name__)
 _FIX: Final = "build it with: aigq artefacts build --data DIR --out ROOT"
 
 
@@ -61,6 +63,7 @@ class Catalogue:
     _words: InvertedIndex
     co_click: TriggerTable
     _categories: LRUCache[str, str | None] = field(default_factory=lambda: LRUCache(_CATEGORIES))
+    _query_categories: LRUCache[str, str | None] = field(default_factory=lambda: LRUCache(_CATEGORIES))
 
     @classmethod
     def open(cls, root: Path) -> Self:
@@ -94,9 +97,30 @@ class Catalogue:
         words, co_click = InvertedIndex.open(folder / WORDS), TriggerTable.open(folder / CO_CLICK)
         return cls(version, popular, sample, items, words, co_click)
 
+    def renewed(self, root: Path) -> Self:
+        """Return the current version under `root`: this one, if it is that or if another cannot be read (logged).
+
+        A replaced one is left to the garbage collector, since someone may still be reading it.
+        """
+        try:
+            if current_version(root) == self.version:
+                return self
+            found = type(self).open(root)
+        except ArtefactError as error:
+            _log.warning("artefact: kept %s, since %s", self.version, error)
+            return self
+        _log.info("artefact: now %s", found.version)
+        return found
+
     def finds(self, query: str) -> bool:
         """Whether some item has all content words of `query`, itself or in what led shoppers to it."""
         return self._words.finds(query)
+
+    def query_category(self, query: str) -> str | None:
+        """Return the category of most items that `query` finds, or None if it finds nothing. Cached."""
+        if query not in self._query_categories:
+            self._query_categories[query] = self._words.label(query)
+        return self._query_categories[query]
 
     def category(self, item_id: str) -> str | None:
         """Return an item's category, or None if the catalogue does not have the item. Cached: each request asks."""

@@ -1,18 +1,21 @@
 """Which items a query finds: an inverted index in LMDB, memory-mapped and shared by all processes.
 
 Key: a content word. Value: the places of the items whose text has it (native uint32, ascending). What an item's text
-is, is the writer's choice (`workers.common.artefacts`). Without numpy, so that online processes start fast.
+is, is the writer's choice (`workers.common.artefacts`). Two keys that are no words hold a label for each place, and the
+labels' names. Without numpy, so that online processes start fast.
 """
 
 from array import array
 from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Final, Self
 
 import lmdb
+import orjson
 
 from service.contracts.text import near_key, terms
 from service.ranking import lmdb_file
@@ -20,6 +23,10 @@ from service.ranking import lmdb_file
 STOP_WORDS: Final = frozenset({"a", "an", "and", "for", "from", "in", "of", "on", "or", "the", "to", "with"})
 _TYPE: Final = "I"
 """uint32, as `array` and `memoryview` name it."""
+_LABELS: Final = b"\0labels"
+_NAMES: Final = b"\0names"
+_ASKED: Final = 32
+"""Items that say what a query is about."""
 
 
 @lru_cache(maxsize=1 << 18)
@@ -41,29 +48,52 @@ class InvertedIndex:
         return cls(lmdb_file.read_only(path))
 
     @staticmethod
-    def write(path: Path, texts: Iterable[str]) -> None:
-        """Index `texts`, one an item, to the file `path`."""
+    def write(path: Path, texts: Iterable[str], labels: Sequence[str] = ()) -> None:
+        """Index `texts`, one an item, to the file `path`; `labels`, if any, says of each what it is."""
         places: dict[str, list[int]] = defaultdict(list)
         for place, text in enumerate(texts):
             for word in content_words(text):
                 places[word].append(place)
+        names = sorted(set(labels))
+        codes = {name: code for code, name in enumerate(names)}
         lmdb_file.write(
-            path, [(word.encode(), array(_TYPE, found).tobytes()) for word, found in sorted(places.items())]
+            path,
+            [
+                (_LABELS, array(_TYPE, (codes[label] for label in labels)).tobytes()),
+                (_NAMES, orjson.dumps(names)),
+                *((word.encode(), array(_TYPE, found).tobytes()) for word, found in sorted(places.items())),
+            ],
         )
 
     def finds(self, query: str) -> bool:
         """Whether an item has all content words of `query`; never for a query without any."""
-        words = [word.encode() for word in content_words(query)]
-        if not words or any(len(word) > lmdb_file.MAX_KEY for word in words):
-            return False
         with self._environment.begin(buffers=True) as transaction:
-            found = [memoryview(transaction.get(word, b"")).cast("B").cast(_TYPE) for word in words]
-            rarest, *others = sorted(found, key=len)
-            return any(all(_has(other, place) for other in others) for place in rarest)
+            return next(_found(transaction, query), None) is not None
+
+    def label(self, query: str) -> str | None:
+        """Return the label that most of the first items that `query` finds have; None if it finds nothing."""
+        with self._environment.begin(buffers=True) as transaction:
+            labels = memoryview(transaction.get(_LABELS, b"")).cast("B").cast(_TYPE)
+            places = islice(_found(transaction, query), _ASKED) if labels else ()
+            counts = Counter(labels[place] for place in places)
+            if not counts:
+                return None
+            name: str = orjson.loads(transaction.get(_NAMES, b"[]"))[counts.most_common(1)[0][0]]
+            return name
 
     def close(self) -> None:
         """Release the memory map."""
         self._environment.close()
+
+
+def _found(transaction: lmdb.Transaction, query: str) -> Iterator[int]:
+    """Yield the places of the items that have all content words of `query`, ascending."""
+    words = [word.encode() for word in content_words(query)]
+    if not words or any(len(word) > lmdb_file.MAX_KEY for word in words):
+        return
+    found = [memoryview(transaction.get(word, b"")).cast("B").cast(_TYPE) for word in words]
+    rarest, *others = sorted(found, key=len)
+    yield from (place for place in rarest if all(_has(other, place) for other in others))
 
 
 def _has(places: Sequence[int], place: int) -> bool:

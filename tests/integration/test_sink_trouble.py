@@ -21,6 +21,7 @@ from service.store import ShopperStore, profile_of
 from tests.integration import support
 from workers.sink.drain import Sink
 from workers.sink.parts import PartStore
+from workers.sink.quality import Quality
 from workers.sink.streams import Streams
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +48,9 @@ def _keys(settings: Settings) -> Keys:
 
 def _sink(redis: Redis, settings: Settings, parts: PartStore) -> Sink:
     keys = _keys(settings)
-    return Sink(Streams(redis, keys, settings.sink.lease_s), parts, keys.partitions, settings.sink)
+    return Sink(
+        Streams(redis, keys, settings.sink.lease_s), parts, keys.partitions, settings.sink, Quality(lambda _: None)
+    )
 
 
 async def _search(redis: Redis, settings: Settings, first: int, count: int) -> None:

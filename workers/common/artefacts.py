@@ -56,7 +56,7 @@ def build(dataset: Path, root: Path, sample: Mapping[str, Any] | None = None) ->
     try:
         behaviour = _behaviour(dataset)
         _write_items(staging / ITEMS, items, surrogates(behaviour, items))
-        InvertedIndex.write(staging / WORDS, texts(items, behaviour))
+        InvertedIndex.write(staging / WORDS, texts(items, behaviour), items["category"].fill_null("").to_list())
         (staging / POPULAR).write_bytes(orjson.dumps(popular))
         TriggerTable.write(staging / CO_CLICK, _lists(co_click(behaviour, items)))
         names = [ITEMS, WORDS, CO_CLICK, POPULAR]

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from rich.console import Console
 from rich.table import Table
 
+from service import telemetry
 from service.contracts.errors import StoreUnavailable
 from service.contracts.keys import Keys
 from service.contracts.redis import check_partitions, make_redis
@@ -36,7 +37,10 @@ _Config = Annotated[Path | None, typer.Option(help="settings file (TOML)")]
 def direct(context: typer.Context, config: _Config = None) -> None:
     """Keep shoppers' lists fresh until stopped (Ctrl-C or SIGTERM)."""
     if context.invoked_subcommand is None:
-        asyncio.run(_run(load_settings(config)))
+        settings = load_settings(config)
+        telemetry.set_up_logs(settings.log)
+        telemetry.trace_clients(settings.trace, "direct")
+        asyncio.run(_run(settings))
 
 
 @app.command("dead-letters", epilog="Example: aigq direct dead-letters --retry")

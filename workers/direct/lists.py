@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -12,9 +11,8 @@ from typing import Final
 import orjson
 
 from service.contracts.codecs import QueryList, ScoredQuery
-from service.contracts.errors import ArtefactError
 from service.contracts.settings import Settings
-from service.ranking.catalogue import Catalogue, current_version
+from service.ranking.catalogue import Catalogue
 from service.ranking.merge import recent_searches
 from service.ranking.shopper_context import ShopperContext
 from workers.common.generator import Generation
@@ -24,7 +22,6 @@ from workers.common.shopper_prompt import shopper_prompt
 from workers.direct import metrics
 from workers.direct.queue import DueShopper
 
-_log = logging.getLogger(__name__)
 _DIGEST_BYTES: Final = 6
 _RECIPE: Final = 1
 """Raise it when the parser or the filter changes, so that lists are written anew."""
@@ -41,12 +38,7 @@ class ListMaker:
 
     def reload(self) -> None:
         """Swap to the current artefact, if it is another one; one that cannot be read is let be."""
-        root = self._settings.service.artefacts
-        try:
-            if current_version(root) != self._catalogue.version:
-                self._catalogue = Catalogue.open(root)
-        except ArtefactError as error:
-            _log.warning("direct: kept artefact %s, since %s", self._catalogue.version, error)
+        self._catalogue = self._catalogue.renewed(self._settings.service.artefacts)
 
     def render(self, shopper: DueShopper) -> str:
         """Return the prompt."""

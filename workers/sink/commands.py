@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,14 +12,17 @@ import typer
 from prometheus_client import start_http_server
 from redis.asyncio import Redis
 
+from service import telemetry
 from service.contracts.errors import ArtefactError, StoreUnavailable
 from service.contracts.keys import Keys
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings, load_settings
+from service.ranking.catalogue import Catalogue
 from workers.common.loop import backoff_s, pause, stop_on_signals
 from workers.sink import metrics
 from workers.sink.drain import Sink
 from workers.sink.parts import PartStore, reason
+from workers.sink.quality import Quality
 from workers.sink.streams import HeldElsewhere, Streams
 
 app = typer.Typer(help="Drain events and served lists to Parquet logs.")
@@ -38,6 +42,7 @@ def sink(
 ) -> None:
     """Write each log line once, whatever is killed; trim streams behind what is written. Ctrl-C writes what waits."""
     settings = load_settings(config)
+    telemetry.set_up_logs(settings.log)
     directory = out or settings.sink.out
     done = asyncio.run(_run(settings, directory, once=once))
     if as_json:
@@ -54,7 +59,8 @@ async def _run(settings: Settings, out: Path, *, once: bool) -> Sink:
     try:
         with PartStore(out) as parts:
             streams = Streams(redis, keys, settings.sink.lease_s)
-            draining = Sink(streams, parts, keys.partitions, settings.sink)
+            quality = Quality(_categories(settings.service.artefacts))
+            draining = Sink(streams, parts, keys.partitions, settings.sink, quality)
             try:
                 await _Loop(draining, redis, keys, settings, out).run(stop, once=once)
                 await _write_what_waits(draining, out)
@@ -64,6 +70,15 @@ async def _run(settings: Settings, out: Path, *, once: bool) -> Sink:
         await redis.aclose()
     _log.info("sink: wrote %d lines in all", draining.written.total())
     return draining
+
+
+def _categories(root: Path) -> Callable[[str], str | None]:
+    """Return what asks the artefact, as it is now, for a query's category; without one, nothing is known of any."""
+    try:
+        return Catalogue.open(root).query_category
+    except ArtefactError as error:
+        _log.warning("sink: how categories share the hints is not told: %s", error)
+        return lambda _: None
 
 
 class _Loop:

@@ -27,6 +27,7 @@ from service.contracts.settings import SinkSettings
 from workers.sink import metrics
 from workers.sink.lines import Line, UnreadableEntry, identity, parse
 from workers.sink.parts import Offsets, PartStore
+from workers.sink.quality import Quality
 from workers.sink.streams import Streams, is_after, milliseconds
 
 _ENTRIES_PER_READ: Final = 20_000
@@ -36,9 +37,11 @@ _log = logging.getLogger(__name__)
 class Sink:
     """Drains all partitions."""
 
-    def __init__(self, streams: Streams, parts: PartStore, partitions: int, settings: SinkSettings) -> None:
-        """Write to `parts`; call `open` first, and again after every `StoreUnavailable`."""
-        self._streams, self._parts, self._settings = streams, parts, settings
+    def __init__(
+        self, streams: Streams, parts: PartStore, partitions: int, settings: SinkSettings, quality: Quality
+    ) -> None:
+        """Write to `parts` and tell `quality`; call `open` first, and again after every `StoreUnavailable`."""
+        self._streams, self._parts, self._settings, self._quality = streams, parts, settings, quality
         self._count = max(1, min(settings.part_rows, _ENTRIES_PER_READ) // partitions)
         self._lines: list[Line] = []
         self._rejects: list[dict[str, Any]] = []
@@ -152,6 +155,7 @@ class Sink:
     def _write(self) -> None:
         with metrics.WRITE_SECONDS.time():
             size = self._parts.write(self._lines, self._offsets)
+        self._quality.take(self._lines)
         types = Counter(str(line["type"]) for line in self._lines)
         self._lines = []
         metrics.PARTS.inc()

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from service import telemetry
 from service.contracts.keys import Keys
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings, load_settings
@@ -37,6 +38,8 @@ def publish(
     prompts = select(data, settings.think.max_items)
     catalogue = Catalogue.open(settings.service.artefacts)
     columns = (TextColumn("x2q"), BarColumn(), MofNCompleteColumn(), TextColumn("triggers"), TimeRemainingColumn())
+
+    telemetry.trace_clients(settings.trace, "think")
 
     async def work(store: X2QStore) -> None:
         async with VllmGenerator(settings.vllm) as generator:
