@@ -1,6 +1,8 @@
 """What the container files promise. No engine runs here: they are parsed, and held against the code that they start."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any, cast
@@ -112,9 +114,41 @@ def test_secrets_come_from_files() -> None:
                 assert value in known
 
 
-def test_own_images_are_limited() -> None:
-    """A leak ends one container, not the machine."""
-    assert all(SERVICES[name]["mem_limit"] for name in OWN)
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_container_is_limited(name: str) -> None:
+    """A leak or a busy loop ends one container, not the machine."""
+    assert SERVICES[name]["mem_limit"]
+    assert SERVICES[name]["cpus"]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_what_a_process_reads_is_mounted(name: str) -> None:
+    """Each path of its command and environment, and the artefact, which is in the image's environment."""
+    mounts = [one["target"] if isinstance(one, dict) else one.split(":")[1] for one in SERVICES[name]["volumes"]]
+    told = [*SERVICES[name]["command"], *map(str, SERVICES[name].get("environment", {}).values())]
+    for path in ["/app/var/artefacts", *(one for one in told if one.startswith("/"))]:
+        assert any(path.startswith(mount) for mount in mounts), path
+
+
+def test_the_compose_file_is_one() -> None:
+    """By Compose's own schema: https://github.com/compose-spec/compose-spec."""
+    command = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        "vendor.compose-spec",
+        "docker-compose.yml",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_dockerfile_follows_the_rules() -> None:
+    """By hadolint: https://github.com/hadolint/hadolint/wiki."""
+    hadolint = str(Path(sys.executable).with_name("hadolint"))
+    done = subprocess.run([hadolint, "Dockerfile"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_valkey_may_evict_only_what_expires() -> None:
