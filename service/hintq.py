@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -104,8 +105,8 @@ async def answer(state: State, query: HintsQuery) -> Answer:
         _recalled(source).inc()
     _U2Q_SECONDS.observe(read_at - started)
     _X2Q_SECONDS.observe(recalled_at - read_at)
-    for hint in hints:
-        _shown(hint.source, arm.name).inc()
+    for source, count in Counter([hint.source for hint in hints]).items():
+        _shown(source, arm.name).inc(count)
     state.served.append(_served_line(query, hints, propensity, arm.name, consent=shopper.consent))
     content: dict[str, Any] = {
         "request_id": query.request_id,

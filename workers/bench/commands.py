@@ -9,47 +9,70 @@ from rich.console import Console
 from rich.table import Table
 
 app = typer.Typer(help="Benchmarks: ratios measured side by side on this machine.", no_args_is_help=True)
+_Shoppers = Annotated[int, typer.Option(min=1, help="shoppers in Redis")]
+_Repeats = Annotated[int, typer.Option(min=1, help="rounds; each measures everything once, by turns")]
+_Seconds = Annotated[int, typer.Option(min=1, help="of load, a server and round")]
+_Connections = Annotated[int, typer.Option(min=1, help="of the load generator, each waiting for its answer")]
+_Var = Annotated[Path, typer.Option(help="directory for data, artefacts and logs")]
+_AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
 @app.command(epilog="Example: aigq bench serving --json")
 def serving(
     *,
-    shoppers: Annotated[int, typer.Option(min=1, help="shoppers in Redis")] = 100_000,
-    repeats: Annotated[int, typer.Option(min=1, help="rounds; each measures every server once, by turns")] = 5,
-    seconds: Annotated[int, typer.Option(min=1, help="of load, a server and round")] = 5,
-    connections: Annotated[int, typer.Option(min=1)] = 16,
-    var: Annotated[Path, typer.Option(help="directory for data, artefacts and logs")] = Path("var/bench"),
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    shoppers: _Shoppers = 100_000,
+    repeats: _Repeats = 5,
+    seconds: _Seconds = 5,
+    connections: _Connections = 16,
+    var: _Var = Path("var/bench"),
+    as_json: _AsJson = False,
 ) -> None:
     """Requests/s of GET /v1/hints over those of a bare FastAPI route that reads the same list from Redis.
 
     One process a server, on the first core; load generator and Redis on the others. Needs wrk and two cores.
     """
-    from workers.bench import serving as bench  # noqa: PLC0415  (polars and the store are slow to import)
+    from workers.bench import arena, serving  # noqa: PLC0415  (polars and the store are slow to import)
 
-    console = Console(stderr=True)
-    plan = bench.Plan(shoppers=shoppers, repeats=repeats, seconds=seconds, connections=connections)
-    report = bench.run(plan, var, lambda text: console.print(text, style="dim", highlight=False))
-    _show(report, as_json=as_json)
+    plan = arena.Plan(shoppers=shoppers, repeats=repeats, seconds=seconds, connections=connections)
+    _show(serving.run(plan, var, _tell), as_json=as_json)
+
+
+@app.command("metrics", epilog="Example: aigq bench metrics --json")
+def metering(
+    *,
+    shoppers: _Shoppers = 10_000,
+    repeats: _Repeats = 15,
+    seconds: _Seconds = 2,
+    connections: _Connections = 16,
+    var: _Var = Path("var/bench"),
+    as_json: _AsJson = False,
+) -> None:
+    """What metrics cost of a request's CPU, and what a scrape takes of a core. Needs wrk and two cores."""
+    from workers.bench import arena, metering  # noqa: PLC0415  (polars and the store are slow to import)
+
+    plan = arena.Plan(shoppers=shoppers, repeats=repeats, seconds=seconds, connections=connections)
+    _show(metering.run(plan, var, _tell), as_json=as_json)
 
 
 @app.command(epilog="Example: aigq bench nearline --json")
 def nearline(
     *,
     shoppers: Annotated[int, typer.Option(min=1, help="a round")] = 256,
-    repeats: Annotated[int, typer.Option(min=1, help="rounds; each measures both once, by turns")] = 5,
+    repeats: _Repeats = 5,
     model: Annotated[Path, typer.Option(help="checkpoint directory")] = Path("models/aigq-mini"),
     data: Annotated[Path | None, typer.Option(help="dataset directory; default: a sample shop, made once")] = None,
-    var: Annotated[Path, typer.Option(help="directory for data, artefacts and logs")] = Path("var/nearline"),
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    var: _Var = Path("var/nearline"),
+    as_json: _AsJson = False,
 ) -> None:
     """Shoppers/s from events to stored lists over those of vLLM's own engine on the same prompts."""
     from workers.bench import nearline as bench  # noqa: PLC0415  (polars and the store are slow to import)
 
-    console = Console(stderr=True)
     plan = bench.Plan(shoppers=shoppers, repeats=repeats)
-    report = bench.run(plan, model, data, var, lambda text: console.print(text, style="dim", highlight=False))
-    _show(report, as_json=as_json)
+    _show(bench.run(plan, model, data, var, _tell), as_json=as_json)
+
+
+def _tell(text: str) -> None:
+    Console(stderr=True).print(text, style="dim", highlight=False)
 
 
 def _show(report: dict[str, Any], *, as_json: bool) -> None:
@@ -58,5 +81,5 @@ def _show(report: dict[str, Any], *, as_json: bool) -> None:
         return
     table = Table("", "median", "least", "most")
     for name, figures in report["figures"].items():
-        table.add_row(name, *(f"{figures[key]:,.2f}" for key in ("median", "min", "max")))
+        table.add_row(name, *(f"{figures[key]:,.4g}" for key in ("median", "min", "max")))
     Console().print(table)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from service.contracts.errors import ArtefactError
+from service.ranking.catalogue import Catalogue
 from workers.common.processes import aigq
 
 Figures = dict[str, float]
@@ -20,16 +22,20 @@ def spread(values: Sequence[float]) -> Figures:
 
 def sample_artefacts(var: Path, tell: Callable[[str], None], shoppers: int = 500) -> Path:
     """Make a small sample shop (`var`/shop) and its artefact, once; return the artefact root."""
-    if not (var / "artefacts").exists():
-        tell("sample shop and artefact")
-        for arguments in (
-            ("shop", "generate", "--shoppers", str(shoppers), "--days", "10", "--out", str(var / "shop")),
-            ("artefacts", "build", "--data", str(var / "shop"), "--out", str(var / "artefacts")),
-        ):
-            subprocess.run(aigq(*arguments), check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+    if not (var / "shop" / "manifest.json").exists():
+        tell("sample shop")
+        _run("shop", "generate", "--shoppers", str(shoppers), "--days", "10", "--out", str(var / "shop"))
+    try:
+        Catalogue.open(var / "artefacts").close()
+    except ArtefactError:  # none yet, or one of an earlier schema
+        _run("artefacts", "build", "--data", str(var / "shop"), "--out", str(var / "artefacts"))
     return var / "artefacts"
 
 
 def machine() -> dict[str, Any]:
     """Return what the figures were measured on."""
     return {"cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
+
+
+def _run(*arguments: str) -> None:
+    subprocess.run(aigq(*arguments), check=True, stdout=subprocess.DEVNULL)  # noqa: S603

