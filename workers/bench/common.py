@@ -39,3 +39,9 @@ def machine() -> dict[str, Any]:
 
 def _run(*arguments: str) -> None:
     subprocess.run(aigq(*arguments), check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+
+
+def cpu_s(pid: int) -> float:
+    """Return user and system time of a process so far: proc_pid_stat(5), fields 14 and 15."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
