@@ -29,7 +29,7 @@ from service.recall import co_click, popular, u2q
 from service.recall.u2q import Shopper
 from service.state import State
 
-POLICY = "merge-3"
+POLICY = "merge-4"
 # Looking a label up costs more than counting; sources and arms are few.
 _shown = lru_cache(maxsize=256)(HINTS.labels)
 _recalled = lru_cache(maxsize=16)(RECALLED.labels)
@@ -90,7 +90,9 @@ async def answer(state: State, query: HintsQuery) -> Answer:
         dropped.append({**_as_json(candidate), "dropped": reason})
 
     told = drop if query.explain else None
-    ranked = merge(candidates, query.k, exclude, pool=pool, trigger_share=arm.trigger_share, dropped=told)
+    ranked = merge(
+        candidates, query.k, exclude, pool=pool, trigger_share=arm.trigger_share, tired=shopper.tired, dropped=told
+    )
     hints, propensity = explore(ranked, query.k, arm.exploration, state.chance)
     if arm.exploration and hints != ranked[: query.k]:
         EXPLORED.labels(arm.name).inc()
@@ -135,9 +137,10 @@ async def _read_shopper(state: State, query: HintsQuery, deadline: Deadline, deg
     if remaining <= 0 or not state.may_read():
         degraded.append("u2q")
         return Shopper()
+    sid, fatigue_after = shopper_sid(query.user_id), state.settings.behaviour.fatigue_after
     try:
         async with asyncio.timeout(remaining):
-            shopper = await u2q.read_shopper(state.read_redis, state.keys, shopper_sid(query.user_id), RECENT_EVENTS)
+            shopper = await u2q.read_shopper(state.read_redis, state.keys, sid, RECENT_EVENTS, fatigue_after)
     except (StoreUnavailable, TimeoutError):
         state.breaker.failure()
         STORE_ERRORS.labels("u2q").inc()

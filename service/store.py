@@ -8,7 +8,7 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
 from service.contracts import lua
-from service.contracts.codecs import Profile, encode_behaviour, encode_profile
+from service.contracts.codecs import Profile, encode_behaviour, encode_profile, encode_seen
 from service.contracts.errors import StoreUnavailable
 from service.contracts.events import HintEvent, ItemEvent, SearchEvent, log_line
 from service.contracts.keys import Keys, shopper_sid
@@ -64,7 +64,8 @@ class ShopperStore:
         sid = shopper_sid(user_id)
         partition = self._keys.partition(sid)
         pipe = self._redis.pipeline(transaction=True)
-        pipe.delete(self._keys.behaviour(sid), self._keys.state(sid), self._keys.profile(sid), self._keys.u2q(sid))
+        keys = self._keys
+        pipe.delete(keys.behaviour(sid), keys.state(sid), keys.profile(sid), keys.u2q(sid), keys.seen(sid))
         pipe.zrem(self._keys.due(partition), sid)
         for name in (self._keys.leases(partition), self._keys.tries(partition), self._keys.dead(partition)):
             pipe.hdel(name, sid)
@@ -75,9 +76,15 @@ class ShopperStore:
         sid = shopper_sid(user_id)
         partition = keys.partition(sid)
         entries = [encode_behaviour(sid, entry) for event in events if (entry := event.behaviour()) is not None]
+        hints = [
+            (b"+" if event.type == "hint_exposure" else b"-") + encode_seen(sid, event.query)
+            for event in events
+            if isinstance(event, HintEvent)
+        ]
         names = [
             keys.behaviour(sid), keys.state(sid), keys.due(partition), keys.leases(partition),
             keys.events(partition), keys.profile(sid), keys.u2q(sid), keys.tries(partition), keys.dead(partition),
+            keys.seen(sid),
         ]  # fmt: skip
         pipe.eval(
             lua.RECORD, len(names), *names,
@@ -86,8 +93,8 @@ class ShopperStore:
             behaviour.max_events, round(behaviour.ttl_s), self._settings.redis.stream_maxlen,
             encode_profile(sid, profile) if profile is not None else "",
             ("1" if profile.consent else "0") if profile is not None else "",
-            round(queue.cooldown_s * 1000),
-            len(entries), *entries, *(orjson.dumps(log_line(event)) for event in events),
+            round(queue.cooldown_s * 1000), behaviour.max_exposures, len(hints), len(entries), *entries, *hints,
+            *(orjson.dumps(log_line(event)) for event in events),
         )  # fmt: skip
 
     async def _execute(self, pipe: Pipeline) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from service.contracts.errors import CorruptValue
+from service.contracts.text import near_key
 
 VERSION: Final = 1
 LIST_VERSION: Final = 2
@@ -123,6 +124,25 @@ def decode_behaviour(sid: str, raws: Sequence[bytes]) -> tuple[list[BehaviourEnt
         except (TypeError, ValueError):
             reasons.append("shape")
     return entries, reasons
+
+
+def encode_seen(sid: str, query: str) -> bytes:
+    """Return the bytes of a hint that was seen or clicked: the same for near-duplicates."""
+    return orjson.dumps([VERSION, _owner(sid), near_key(query)])
+
+
+def decode_seen(sid: str, raws: Sequence[bytes]) -> tuple[set[str], list[str]]:
+    """Return the near keys of the readable hints, and the reason for each that was not."""
+    keys: set[str] = set()
+    reasons: list[str] = []
+    for raw in raws:
+        try:
+            keys.add(_text(_open(raw, sid, 1)[0]))
+        except CorruptValue as error:
+            reasons.append(error.reason)
+        except TypeError:
+            reasons.append("shape")
+    return keys, reasons
 
 
 def encode_profile(sid: str, profile: Profile) -> bytes:

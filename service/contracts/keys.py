@@ -74,6 +74,10 @@ class Keys:
         """String: the encoded list that Direct wrote."""
         return f"{self._shard(self.partition(sid))}:u2q:{sid}"
 
+    def seen(self, sid: str) -> str:
+        """List of the hints seen and not clicked since, newest first; lives as long after the last one."""
+        return f"{self._shard(self.partition(sid))}:se:{sid}"
+
     # One partition. No TTL but where one is told: these are queues, emptied by workers; losing one loses refreshes.
 
     def due(self, partition: int) -> str:

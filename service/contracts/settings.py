@@ -46,6 +46,8 @@ class BehaviourSettings(_Section):
     """What is kept of a shopper."""
 
     max_events: int = Field(50, ge=1, le=1000, description="recent events kept")
+    max_exposures: int = Field(100, ge=1, le=1000, description="hints seen and not clicked since that are kept")
+    fatigue_after: int = Field(5, ge=1, le=1001, description="a hint seen so often comes last; over max_exposures: off")
     ttl_s: Seconds = Field(30 * 86400, description="forgotten after so long without an event")
     max_age_s: Seconds = Field(30 * 86400, description="events older than this are refused")
     max_future_s: Seconds = Field(300, description="clock skew allowed to front ends")

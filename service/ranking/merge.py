@@ -55,12 +55,14 @@ def merge(
     *,
     pool: int = 0,
     trigger_share: float = TRIGGER_SHARE,
+    tired: Collection[str] = (),
     dropped: Drops | None = None,
 ) -> list[Candidate]:
     """Return at most `k` candidates, best first, no two alike, none like a query in `exclude`; then up to `pool` more.
 
     What several sources propose scores their sum, under the name of the one that gave most. A trigger has at most
-    `trigger_share` of the list until every other candidate is used up. `dropped` is told why others are not there.
+    `trigger_share` of the list until every other candidate is used up; those whose near key is in `tired` come after
+    all others. `dropped` is told why others are not there.
     """
     excluded = {near_key(query) for query in exclude}
     quota = max(1, math.ceil(k * trigger_share))
@@ -68,17 +70,18 @@ def merge(
     taken: set[str] = set()
     chosen: list[Candidate] = []
     spare: list[Candidate] = []
+    weary: list[Candidate] = []
     told = dropped or _ignore
-    for candidate in _summed(candidates, told):
+    for candidate in _summed(candidates, excluded, told):
         key = near_key(candidate.query)
         if len(chosen) == k + pool:
             if dropped is None:
                 break
             told(candidate, "surplus")
-        elif key in excluded:
-            told(candidate, "excluded")
         elif key in taken:
             told(candidate, "duplicate")
+        elif key in tired:
+            weary.append(candidate)
         elif len(chosen) < k and candidate.trigger is not None and used.get(candidate.trigger, 0) >= quota:
             spare.append(candidate)
         else:
@@ -86,27 +89,36 @@ def merge(
                 used[candidate.trigger] = used.get(candidate.trigger, 0) + 1
             taken.add(key)
             chosen.append(candidate)
-    for candidate in spare:
-        key = near_key(candidate.query)
-        if len(chosen) < k + pool and key not in taken:
-            taken.add(key)
-            chosen.append(candidate)
-        else:
-            told(candidate, "trigger_quota")
+    for held_back, reason in ((spare, "trigger_quota"), (weary, "fatigue")):
+        for candidate in _append(chosen, held_back, taken, k + pool):
+            told(candidate, reason)
     return chosen
 
 
-def _summed(candidates: Iterable[Candidate], told: Drops) -> list[Candidate]:
+def _append(chosen: list[Candidate], held_back: Sequence[Candidate], taken: set[str], limit: int) -> list[Candidate]:
+    """Fill `chosen` up to `limit` with what is not like anything in it; return what found no place."""
+    left: list[Candidate] = []
+    for candidate in held_back:
+        key = near_key(candidate.query)
+        if len(chosen) < limit and key not in taken:
+            taken.add(key)
+            chosen.append(candidate)
+        else:
+            left.append(candidate)
+    return left
+
+
+def _summed(candidates: Iterable[Candidate], excluded: Collection[str], told: Drops) -> list[Candidate]:
     """Return what may be shown, best first. Of each source, a query's best score counts; a trigger speaks for itself.
 
     A trigger's proposal that the quota may hold back stays beside the sum of the others, so that it holds back itself.
     """
     alike: dict[str, list[Candidate]] = {}
     for candidate in candidates:
-        if reason := reject_reason(candidate.query):
+        key = near_key(candidate.query)
+        if reason := reject_reason(candidate.query) or ("excluded" if key in excluded else None):
             told(candidate, reason)
             continue
-        key = near_key(candidate.query)
         if (known := alike.get(key)) is None:
             alike[key] = [candidate]
         else:

@@ -13,6 +13,7 @@ from service.contracts.codecs import (
     decode_behaviour,
     decode_list,
     decode_profile,
+    decode_seen,
 )
 from service.contracts.errors import CorruptValue, StoreUnavailable
 from service.contracts.keys import Keys
@@ -23,29 +24,37 @@ from service.ranking.merge import Candidate
 
 @dataclass(slots=True)
 class Shopper:
-    """What Redis knows of a shopper; `behaviour` is newest first."""
+    """What Redis knows of a shopper; `behaviour` is newest first, `tired` the near keys of hints seen too often."""
 
     behaviour: list[BehaviourEntry] = field(default_factory=list)
     profile: dict[str, str] = field(default_factory=dict)
     u2q: QueryList | None = None
     consent: bool = True
+    tired: set[str] = field(default_factory=set)
 
 
-async def read_shopper(redis: Redis, keys: Keys, sid: str, events: int) -> Shopper:
-    """Read u2q, the last `events` actions and the profile. A broken value is a miss, counted.
+async def read_shopper(redis: Redis, keys: Keys, sid: str, events: int, fatigue_after: int) -> Shopper:
+    """Read u2q, the last `events` actions, the profile, and which hints were seen `fatigue_after` times.
+
+    A broken value is a miss, counted.
 
     Raises:
         StoreUnavailable: Redis did not answer within the socket timeout.
     """
-    wanted = (keys.u2q(sid), keys.behaviour(sid), keys.profile(sid))
+    wanted = (keys.u2q(sid), keys.behaviour(sid), keys.profile(sid), keys.seen(sid))
     try:
-        raw_u2q, raw_behaviour, raw_profile = await redis.eval(lua.READ, len(wanted), *wanted, events)
+        raw_u2q, raw_behaviour, raw_profile, raw_tired = await redis.eval(
+            lua.READ, len(wanted), *wanted, events, fatigue_after
+        )
     except (RedisError, OSError) as error:
         raise StoreUnavailable(str(error)) from error
     shopper = Shopper()
     shopper.behaviour, reasons = decode_behaviour(sid, raw_behaviour)
     for reason in reasons:
         CORRUPT.labels("behaviour", reason).inc()
+    shopper.tired, reasons = decode_seen(sid, raw_tired)
+    for reason in reasons:
+        CORRUPT.labels("seen", reason).inc()
     try:
         shopper.u2q = decode_list(sid, raw_u2q) if raw_u2q is not None else None
     except CorruptValue as error:

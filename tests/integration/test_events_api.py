@@ -73,12 +73,12 @@ def test_if_no_event_is_good_nothing_is_stored(client: httpx.Client, shopper: Sh
 
 
 def test_an_exposure_is_logged_but_is_no_intent(client: httpx.Client, shopper: Shopper) -> None:
-    """It reaches the log, and neither behaviour nor the queue."""
+    """It reaches the log and what was seen, and neither behaviour nor the queue."""
     hint = {"user_id": shopper.user_id, "type": "hint_exposure", "query": "tent", "request_id": "r1", "position": 0}
     assert _post(client, hint).status_code == 202
     assert [line["request_id"] for line in shopper.logged()] == ["r1"]
     assert shopper.due() is None
-    assert shopper.kept() == []
+    assert shopper.kept() == [shopper.keys.seen(shopper.sid).encode()]
 
 
 def test_a_first_event_and_a_purchase_are_urgent(client: httpx.Client, shopper: Shopper) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from redis import Redis
 
@@ -91,6 +92,38 @@ def test_what_was_just_searched_is_not_suggested(client: httpx.Client, shopper: 
     queries = _queries(_hints(client, shopper, exclude=["lamps red", POPULAR_WITH_ALL]))
     assert queries[0] == "gas canister"
     assert {"tent pegs", "red lamp", POPULAR_WITH_ALL}.isdisjoint(queries)
+
+
+def _see(client: httpx.Client, shopper: Shopper, query: str, times: int, kind: str = "hint_exposure") -> None:
+    event = {"user_id": shopper.user_id, "type": kind, "query": query, "request_id": "r", "position": 0}
+    assert send(client, "POST", "/v1/events", [event] * times).status_code == 202
+
+
+def test_a_hint_that_is_never_clicked_tires(client: httpx.Client, shopper: Shopper) -> None:
+    """It comes last from the fifth time on, however it is spelt, until the list is asked to be long."""
+    shopper.write_u2q("sleeping pads", "gas canister")
+    _see(client, shopper, "sleeping pads", 4)
+    assert _queries(_hints(client, shopper, k=3))[0] == "sleeping pads"
+    _see(client, shopper, "Pad sleeping", 1)
+    assert _queries(_hints(client, shopper, k=3))[0] == "gas canister"
+    assert _queries(_hints(client, shopper, k=50))[-1] == "sleeping pads"
+    assert 0 < shopper.redis.ttl(shopper.keys.seen(shopper.sid)) <= 30 * 86400
+
+
+def test_a_click_on_a_hint_ends_its_fatigue(client: httpx.Client, shopper: Shopper) -> None:
+    """Others stay tired; the clicked one counts from nothing."""
+    _see(client, shopper, "sleeping pads", 5)
+    _see(client, shopper, "gas canister", 5)
+    _see(client, shopper, "sleeping pads", 1, "hint_click")
+    kept = shopper.redis.lrange(shopper.keys.seen(shopper.sid), 0, -1)
+    assert [orjson.loads(raw)[2] for raw in kept] == ["canister gas"] * 5
+
+
+def test_what_was_seen_is_bounded(client: httpx.Client, shopper: Shopper) -> None:
+    """The latest hundred, whatever a front end sends."""
+    for page in range(3):
+        _see(client, shopper, f"lamp {page}", 50)
+    assert shopper.redis.llen(shopper.keys.seen(shopper.sid)) == 100
 
 
 def test_a_click_changes_the_hints_at_once(client: httpx.Client, shopper: Shopper, publish: Publish) -> None:

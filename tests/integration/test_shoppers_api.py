@@ -38,10 +38,12 @@ def test_a_profile_is_stored_and_makes_the_shopper_due(client: httpx.Client, sho
 def test_without_consent_what_was_known_is_erased(client: httpx.Client, shopper: Shopper) -> None:
     """Behaviour, list, profile fields and due mark."""
     _post(client, shopper, type="search", query="tent")
+    _post(client, shopper, type="hint_exposure", query="lamp", request_id="r", position=0)
     _profile(client, shopper, fields={"segment": "parent"})
     shopper.write_u2q("sleeping pad")
     _profile(client, shopper, fields={"segment": "parent"}, consent=False)
     assert shopper.behaviour() == []
+    assert shopper.redis.exists(shopper.keys.seen(shopper.sid)) == 0
     assert shopper.due() is None
     assert shopper.redis.exists(shopper.keys.u2q(shopper.sid)) == 0
     raw = shopper.redis.get(shopper.keys.profile(shopper.sid))
@@ -83,8 +85,9 @@ def test_forgetting(client: httpx.Client, shopper: Shopper) -> None:
     _post(client, shopper, type="search", query="tent")
     _profile(client, shopper, fields={"segment": "parent"})
     shopper.write_u2q("sleeping pad")
+    _post(client, shopper, type="hint_exposure", query="lamp", request_id="r", position=0)
     shopper.redis.hset(shopper.keys.leases(shopper.partition), shopper.sid, "a worker's")
-    assert len(shopper.kept()) == 4
+    assert len(shopper.kept()) == 5
     for _ in range(2):
         assert client.delete(f"/v1/shoppers/{shopper.user_id}").status_code == 204
         assert shopper.kept() == []

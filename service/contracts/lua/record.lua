@@ -1,11 +1,12 @@
 -- Records what was learned about a shopper: events, a profile, or both, in one atomic step.
--- KEYS 1 behaviour, 2 state, 3 due, 4 leases, 5 events, 6 profile, 7 u2q, 8 tries, 9 dead
+-- KEYS 1 behaviour, 2 state, 3 due, 4 leases, 5 events, 6 profile, 7 u2q, 8 tries, 9 dead, 10 seen
 -- ARGV 1 sid, 2 delay_ms, 3 max_wait_ms, 4 urgent_delay_ms, 5 urgent ('1', '0' or 'first': if the shopper is new),
 --      6 max_events, 7 ttl_s, 8 stream_maxlen, 9 profile ('' = unchanged), 10 consent ('' = unchanged, '1', '0'),
---      11 cooldown_ms, 12 n, then n behaviour entries, then the log lines
+--      11 cooldown_ms, 12 max_exposures, 13 m, 14 n, then n behaviour entries, m hints ('+' seen, '-' clicked, before
+--      the hint) in order, then the log lines
 -- Returns the shopper's seq; 0 if nothing about the shopper changed.
 local sid, delay, max_wait, urgent_delay = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local ttl, n = tonumber(ARGV[7]), tonumber(ARGV[12])
+local ttl, m, n = tonumber(ARGV[7]), tonumber(ARGV[13]), tonumber(ARGV[14])
 
 if ARGV[10] ~= '' then
   redis.call('HSET', KEYS[2], 'consent', ARGV[10])
@@ -15,7 +16,7 @@ if ARGV[9] ~= '' then
 end
 if redis.call('HGET', KEYS[2], 'consent') == '0' then
   -- No personalisation: what was known goes, and nothing new is kept.
-  redis.call('DEL', KEYS[1], KEYS[7])
+  redis.call('DEL', KEYS[1], KEYS[7], KEYS[10])
   redis.call('ZREM', KEYS[3], sid)
   redis.call('HDEL', KEYS[4], sid)
   redis.call('HDEL', KEYS[8], sid)
@@ -23,7 +24,19 @@ if redis.call('HGET', KEYS[2], 'consent') == '0' then
   redis.call('EXPIRE', KEYS[2], 5 * 366 * 86400)  -- a refusal outlives the behaviour that it refused
   return 0
 end
-for i = 13 + n, #ARGV do
+for i = 15 + n, 14 + n + m do
+  local hint = string.sub(ARGV[i], 2)
+  if string.sub(ARGV[i], 1, 1) == '+' then
+    redis.call('LPUSH', KEYS[10], hint)
+  else
+    redis.call('LREM', KEYS[10], 0, hint)  -- who clicks a hint is not tired of it
+  end
+end
+if m > 0 then
+  redis.call('LTRIM', KEYS[10], 0, tonumber(ARGV[12]) - 1)
+  redis.call('EXPIRE', KEYS[10], ttl)
+end
+for i = 15 + n + m, #ARGV do
   redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[8], '*', 'e', ARGV[i])
 end
 if n == 0 and ARGV[9] == '' then
@@ -31,7 +44,7 @@ if n == 0 and ARGV[9] == '' then
 end
 
 if n > 0 then
-  for i = 13, 12 + n do
+  for i = 15, 14 + n do
     redis.call('LPUSH', KEYS[1], ARGV[i])
   end
   redis.call('LTRIM', KEYS[1], 0, tonumber(ARGV[6]) - 1)

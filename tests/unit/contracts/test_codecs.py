@@ -17,9 +17,11 @@ from service.contracts.codecs import (
     decode_behaviour,
     decode_list,
     decode_profile,
+    decode_seen,
     encode_behaviour,
     encode_list,
     encode_profile,
+    encode_seen,
 )
 from service.contracts.errors import CorruptValue
 from service.contracts.keys import shopper_sid
@@ -158,3 +160,12 @@ def test_one_broken_entry_does_not_hide_the_others() -> None:
     entries, reasons = decode_behaviour(SID, [ENTRY, b"\x00", ENTRY, ENTRY.replace(SID[:10].encode(), b"someoneels")])
     assert [entry.ref for entry in entries] == ["tent", "tent"]
     assert reasons == ["json", "owner"]
+
+
+def test_near_duplicates_are_one_seen_hint() -> None:
+    """So that Redis can count them; another shopper's are left out, with the reason."""
+    seen = encode_seen(SID, "camping tents")
+    assert encode_seen(SID, "Tent, camping") == seen
+    foreign = encode_seen("someone-else-entirely", "lamp")
+    assert decode_seen(SID, [seen, foreign, b"\x00", b"[1]"]) == ({"camping tent"}, ["owner", "json", "shape"])
+    assert decode_seen(SID, [seen.replace(b'"camping tent"', b"7")]) == (set(), ["shape"])

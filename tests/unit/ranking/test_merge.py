@@ -149,3 +149,27 @@ def test_every_query_is_shown_or_accounted_for(given_candidates: list[Candidate]
     assert shown == merge(given_candidates, k, exclude)
     accounted = {near_key(one.query) for one in shown} | reasons.keys()
     assert {near_key(one.query) for one in given_candidates} <= accounted
+
+
+@given(candidates, ks, QUERIES, QUERIES)
+def test_what_tires_comes_last(given_candidates: list[Candidate], k: int, exclude: list[str], seen: list[str]) -> None:
+    """It is shown only where nothing else is left, so fatigue makes no list shorter, and each one is accounted for."""
+    tired = {near_key(query) for query in seen}
+    reasons: dict[str, str] = {}
+    shown = [near_key(one.query) for one in merge(given_candidates, k, exclude, tired=tired)]
+    assert len(shown) == len(merge(given_candidates, k, exclude))
+    fresh = [key for key in shown if key not in tired]
+    assert shown[: len(fresh)] == fresh
+    if len(fresh) < len(shown):
+        assert not {near_key(one.query) for one in merge(given_candidates, 50, exclude)} - tired - set(fresh)
+    merge(
+        given_candidates, k, exclude, tired=tired, dropped=lambda one, why: reasons.setdefault(near_key(one.query), why)
+    )
+    assert {near_key(one.query) for one in given_candidates} <= set(shown) | reasons.keys()
+
+
+def test_a_tired_hint_gives_way_even_to_what_the_quota_held_back() -> None:
+    """One trigger too many is better than what nobody clicks."""
+    lead = [Candidate(f"tent {name}", "x2q", 0.9, "item:a") for name in ("peg", "pole", "rope")]
+    shown = merge([Candidate("lamp", "u2q", 1.0), *lead], 3, [], tired={"lamp"})
+    assert [hint.query for hint in shown] == [one.query for one in lead]
