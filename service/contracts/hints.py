@@ -43,7 +43,7 @@ class HintsResponse(BaseModel):
     """The answer; `hints` may be shorter than asked for, never padded."""
 
     request_id: str = Field(description="echo it in hint_exposure and hint_click events")
-    hints: list[Hint]
+    hints: list[Hint] = Field(description="best first; a search box rotates them three at a time, in this order")
     experiment: str = Field(description="arm that served this answer")
     degraded: list[str] = Field(description="sources that missed the deadline or are down")
     age_s: float | None = Field(description="age of the shopper's generated list; null if none was used")

@@ -271,6 +271,20 @@ def test_headers(client: httpx.Client, shopper: Shopper) -> None:
     assert posted.headers["cache-control"] == "private, no-store"
 
 
+@pytest.mark.parametrize(("k", "encoding"), [(1, None), (50, "gzip")])
+def test_only_long_answers_are_compressed(client: httpx.Client, shopper: Shopper, k: int, encoding: str | None) -> None:
+    """A short one fits a packet as it is; and nobody gets gzip who does not ask for it."""
+    shopper.write_u2q(*(f"sleeping pad of kind {chr(97 + i)}{chr(97 + i)}" for i in range(20)))
+    params = {"user_id": shopper.user_id, "k": k}
+    answer = client.get("/v1/hints", params=params, headers={"accept-encoding": "gzip"})
+    assert answer.headers.get("content-encoding") == encoding
+    assert (len(answer.content) > 1000) == (encoding == "gzip")
+    assert answer.json()["hints"][0]["query"] == "sleeping pad of kind aa"
+    plain = client.get("/v1/hints", params=params, headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert int(plain.headers["content-length"]) == len(plain.content)
+
+
 @pytest.mark.parametrize("how", [{"params": {"budget_ms": 1}}, {"headers": {"x-envoy-expected-rq-timeout-ms": "1"}}])
 def test_a_deadline_that_cannot_be_met_is_answered_in_time(
     client: httpx.Client, shopper: Shopper, how: dict[str, Any]
