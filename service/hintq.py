@@ -23,6 +23,7 @@ from service.ranking.candidates import (
     LiveTrigger,
     live_triggers,
 )
+from service.ranking.diversity import WINDOW, diversify
 from service.ranking.explore import POOL, explore
 from service.ranking.merge import Candidate, merge, recent_searches
 from service.recall import co_click, popular, u2q
@@ -83,7 +84,7 @@ async def answer(state: State, query: HintsQuery) -> Answer:
         candidates += co_click.recall(state.catalogue, triggers)
     candidates += popular.recall(state.catalogue, profile, query.k + POPULAR_SPARE)
     exclude = [*query.exclude, *recent_searches([(entry.type, entry.ref) for entry in behaviour])]
-    pool = POOL if arm.exploration else 0
+    pool = POOL if arm.exploration else WINDOW if arm.diversity else 0
     dropped: list[dict[str, Any]] = []
 
     def drop(candidate: Candidate, reason: str) -> None:
@@ -93,6 +94,7 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     ranked = merge(
         candidates, query.k, exclude, pool=pool, trigger_share=arm.trigger_share, tired=shopper.tired, dropped=told
     )
+    ranked = diversify(ranked, query.k, arm.diversity, shopper.tired)
     hints, propensity = explore(ranked, query.k, arm.exploration, state.chance)
     if arm.exploration and hints != ranked[: query.k]:
         EXPLORED.labels(arm.name).inc()

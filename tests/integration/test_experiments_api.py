@@ -16,8 +16,9 @@ from tests.integration.support import PROBLEM, Shopper, eventually, service
 
 TOKEN = "a token of some length"  # noqa: S105  (nobody's)
 ARMS = [
-    {"name": "explored", "share": 0.5, "exploration": 1.0},
-    {"name": "without_lists", "share": 0.5, "sources": ["co_click"]},
+    {"name": "explored", "share": 0.4, "exploration": 1.0},
+    {"name": "without_lists", "share": 0.4, "sources": ["co_click"]},
+    {"name": "diverse", "share": 0.2, "diversity": 0.5},
 ]
 
 
@@ -60,6 +61,16 @@ def test_an_arm_says_which_sources_are_asked(
     assert ("u2q" in {hint["source"] for hint in body["hints"]}) == asked
     logged = eventually(lambda: [one for one in shopper.logged() if one["request_id"] == body["request_id"]])
     assert logged[0]["arm"] == arm
+
+
+def test_a_diverse_arm_prefers_what_is_unlike(armed: httpx.Client, redis: "Redis[bytes]") -> None:
+    """The best one first, then what is not the same again; and each is certain."""
+    shopper = _shopper_of(armed, redis, "diverse")
+    shopper.write_u2q("camping tent", "red camping tent", "gas canister")
+    body = armed.get("/v1/hints", params={"user_id": shopper.user_id, "k": 2}).json()
+    assert [hint["query"] for hint in body["hints"]] == ["camping tent", "gas canister"]
+    logged = eventually(lambda: [one for one in shopper.logged() if one["request_id"] == body["request_id"]])
+    assert logged[0]["propensity"] == [1.0, 1.0]
 
 
 def test_what_was_explored_has_its_chance_in_the_log(armed: httpx.Client, redis: "Redis[bytes]") -> None:
