@@ -8,7 +8,6 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.gzip import GZipMiddleware
 
 from service import problems, telemetry
 from service.contracts.events import Event
@@ -19,9 +18,6 @@ from service.gate import Gate
 from service.state import State, open_state
 
 VERSION = "0.1.0"
-# Short answers fit a packet as they are; higher levels take longer and save nothing on lists of queries.
-_GZIP_BYTES = 1000
-_GZIP_LEVEL = 1
 
 
 class Lifespan(TypedDict):
@@ -53,7 +49,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for module in (hints, events, shoppers, ops, page):
         app.include_router(module.router)
     problems.install(app)
-    app.add_middleware(GZipMiddleware, minimum_size=_GZIP_BYTES, compresslevel=_GZIP_LEVEL)
     if settings.service.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -92,25 +92,21 @@ async def answer(state: State, query: HintsQuery) -> Answer:
 
     told = drop if query.explain else None
     ranked = merge(
-        candidates, query.k, exclude, pool=pool, trigger_share=arm.trigger_share, tired=shopper.tired, dropped=told
-    )
-    ranked = diversify(ranked, query.k, arm.diversity, shopper.tired)
+        candidates, query.k, exclude, pool=pool, trigger_share=arm.trigger_share, category_share=arm.category_share,
+        category=state.catalogue.query_category, tired=shopper.tired, dropped=told,
+    )  # fmt: skip
+    if arm.diversity:
+        ranked = diversify(ranked, query.k, arm.diversity, state.catalogue.query_category, shopper.tired)
     hints, propensity = explore(ranked, query.k, arm.exploration, state.chance)
-    if arm.exploration and hints != ranked[: query.k]:
+    if hints != ranked[: query.k]:
         EXPLORED.labels(arm.name).inc()
-
     age_s = None
     if shopper.u2q is not None:
         age_s = round(max(0.0, time.time() - shopper.u2q.generated_ms / 1000), 3)
         U2Q_AGE.observe(age_s)
-    for source in degraded:
-        DEGRADED.labels(source).inc()
-    for source in {candidate.source for candidate in candidates}:
-        _recalled(source).inc()
     _U2Q_SECONDS.observe(read_at - started)
     _X2Q_SECONDS.observe(recalled_at - read_at)
-    for source, count in Counter([hint.source for hint in hints]).items():
-        _shown(source, arm.name).inc(count)
+    _count(candidates, hints, degraded, arm.name)
     state.served.append(_served_line(query, hints, propensity, arm.name, consent=shopper.consent))
     content: dict[str, Any] = {
         "request_id": query.request_id,
@@ -130,6 +126,15 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     merged_at = time.perf_counter()
     stages = (("shopper", started, read_at), ("x2q", read_at, recalled_at), ("merge", recalled_at, merged_at))
     return Answer(body, "".join(f"{name};dur={(end - start) * 1000:.2f}, " for name, start, end in stages))
+
+
+def _count(candidates: Sequence[Candidate], hints: Sequence[Candidate], degraded: Sequence[str], arm: str) -> None:
+    for source in degraded:
+        DEGRADED.labels(source).inc()
+    for source in {candidate.source for candidate in candidates}:
+        _recalled(source).inc()
+    for source, count in Counter([hint.source for hint in hints]).items():
+        _shown(source, arm).inc(count)
 
 
 async def _read_shopper(state: State, query: HintsQuery, deadline: Deadline, degraded: list[str]) -> Shopper:

@@ -1,5 +1,6 @@
 """`/v1/hints`: the searches that a shopper is about to want."""
 
+import gzip
 import re
 import secrets
 import time
@@ -23,6 +24,11 @@ from service.state import State
 router = APIRouter(tags=["hints"])
 
 _HEADERS = {"Cache-Control": "private, no-store"}
+# Here and not in a middleware, which would cost every request. Short answers fit a packet as they are; higher levels
+# take longer and save nothing on lists of queries.
+_GZIP_BYTES = 1000
+_GZIP_LEVEL = 1
+_ZIPPED = {**_HEADERS, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
 _ENVOY_TIMEOUT = "x-envoy-expected-rq-timeout-ms"
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _ANSWER_EXAMPLE = {
@@ -123,6 +129,9 @@ async def post_hints(request: Request, state: StateDep) -> Response:
 async def _respond(request: Request, state: StateDep, query: HintsQuery) -> Response:
     answer = await hintq.answer(state, query)
     request.state.server_timing = answer.timing
+    if len(answer.body) >= _GZIP_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+        body = gzip.compress(answer.body, _GZIP_LEVEL, mtime=0)
+        return Response(body, headers=_ZIPPED, media_type="application/json")
     return Response(answer.body, headers=_HEADERS, media_type="application/json")
 
 

@@ -1,12 +1,12 @@
 """Diversity: the next slot goes to what is good and unlike what is shown already (Carbonell and Goldstein 1998, MMR).
 
 With weight w, the next candidate is the one with the highest (1 - w) * relevance - w * likeness. Relevance is its score
-over the best one's; likeness is the largest share of terms in common (Jaccard) with a candidate that was taken. Terms
-are words, or pairs of neighbours in Chinese. The category of a query is not known at request time; that one item or
-category does not fill the list is what the trigger quota of `merge` is for.
+over the best one's; likeness is the largest one with a candidate that was taken: half for the same category, half for
+the share of terms in common (Jaccard). Terms are words, or pairs of neighbours in Chinese. A query's category is that
+of most items that it finds.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -22,7 +22,13 @@ def _terms(query: str) -> frozenset[str]:
     return frozenset(terms(query))
 
 
-def diversify(ranked: Sequence[Candidate], k: int, weight: float, tired: Collection[str] = ()) -> list[Candidate]:
+def diversify(
+    ranked: Sequence[Candidate],
+    k: int,
+    weight: float,
+    category: Callable[[str], str | None],
+    tired: Collection[str] = (),
+) -> list[Candidate]:
     """Return `ranked` with the first `k` chosen by the rule from the first `k + WINDOW`; the others keep their order.
 
     The best one stays first. Those whose near key is in `tired` stay behind.
@@ -35,6 +41,8 @@ def diversify(ranked: Sequence[Candidate], k: int, weight: float, tired: Collect
     relevance: list[float] = []
     for one in waiting:
         relevance.append(min(one.score / top, relevance[-1] if relevance else 1.0))
+    said = [_terms(one.query) for one in waiting]
+    about = [category(one.query) for one in waiting]
     likeness = [0.0] * len(waiting)
     order = list(range(len(waiting)))
     chosen: list[Candidate] = []
@@ -42,9 +50,10 @@ def diversify(ranked: Sequence[Candidate], k: int, weight: float, tired: Collect
         place = max(order, key=lambda at: ((1 - weight) * relevance[at] - weight * likeness[at], -at))
         order.remove(place)
         chosen.append(waiting[place])
-        own = _terms(waiting[place].query)
         for at in order:
-            likeness[at] = max(likeness[at], _jaccard(own, _terms(waiting[at].query)))
+            alike = _jaccard(said[place], said[at])
+            same = about[place] is not None and about[place] == about[at]
+            likeness[at] = max(likeness[at], (alike + same) / 2)
     taken = set(map(id, chosen))
     return chosen + [one for one in ranked if id(one) not in taken]
 

@@ -1,6 +1,7 @@
 """Merge candidates from all sources into one ranked list. Pure, and cheap: scores were computed at write time."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from operator import attrgetter
 from typing import Final, NamedTuple
@@ -48,6 +49,10 @@ def ranked_score(rank: int) -> float:
     return 1.0 + rank_score(rank)
 
 
+def _unknown(query: str) -> None:
+    del query
+
+
 def merge(
     candidates: Iterable[Candidate],
     k: int,
@@ -55,21 +60,24 @@ def merge(
     *,
     pool: int = 0,
     trigger_share: float = TRIGGER_SHARE,
+    category_share: float = 1.0,
+    category: Callable[[str], str | None] = _unknown,
     tired: Collection[str] = (),
     dropped: Drops | None = None,
 ) -> list[Candidate]:
     """Return at most `k` candidates, best first, no two alike, none like a query in `exclude`; then up to `pool` more.
 
     What several sources propose scores their sum, under the name of the one that gave most. A trigger has at most
-    `trigger_share` of the list until every other candidate is used up; those whose near key is in `tired` come after
-    all others. `dropped` is told why others are not there.
+    `trigger_share` of the list, and a category (of a query, by `category`) at most `category_share`, until every other
+    candidate is used up; those whose near key is in `tired` come after all others. `dropped` is told why others are not
+    there.
     """
     excluded = {near_key(query) for query in exclude}
-    quota = max(1, math.ceil(k * trigger_share))
-    used: dict[str, int] = {}
+    trigger_quota, category_quota = max(1, math.ceil(k * trigger_share)), max(1, math.ceil(k * category_share))
+    used: Counter[str] = Counter()
     taken: set[str] = set()
     chosen: list[Candidate] = []
-    spare: list[Candidate] = []
+    spare: dict[str, list[Candidate]] = {"trigger_quota": [], "category_quota": []}
     weary: list[Candidate] = []
     told = dropped or _ignore
     for candidate in _summed(candidates, excluded, told):
@@ -82,14 +90,17 @@ def merge(
             told(candidate, "duplicate")
         elif key in tired:
             weary.append(candidate)
-        elif len(chosen) < k and candidate.trigger is not None and used.get(candidate.trigger, 0) >= quota:
-            spare.append(candidate)
+        elif len(chosen) < k and candidate.trigger is not None and used[candidate.trigger] >= trigger_quota:
+            spare["trigger_quota"].append(candidate)
         else:
-            if candidate.trigger is not None:
-                used[candidate.trigger] = used.get(candidate.trigger, 0) + 1
+            about = category(candidate.query) if category_share < 1 else None
+            if len(chosen) < k and about is not None and used[about] >= category_quota:
+                spare["category_quota"].append(candidate)
+                continue
+            used.update(group for group in (candidate.trigger, about) if group is not None)
             taken.add(key)
             chosen.append(candidate)
-    for held_back, reason in ((spare, "trigger_quota"), (weary, "fatigue")):
+    for reason, held_back in (*spare.items(), ("fatigue", weary)):
         for candidate in _append(chosen, held_back, taken, k + pool):
             told(candidate, reason)
     return chosen

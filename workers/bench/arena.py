@@ -40,6 +40,14 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Store:
+    """The Redis of an arena."""
+
+    port: int
+    pid: int
+
+
+@dataclass(frozen=True)
 class Server:
     """A server that is up."""
 
@@ -54,8 +62,8 @@ class Server:
 @contextmanager
 def arena(
     plan: Plan, var: Path, tell: Callable[[str], None], commands: Mapping[str, Sequence[str]]
-) -> Iterator[dict[str, Server]]:
-    """Fill a Redis, start a server by each of `commands`, yield them by name.
+) -> Iterator[tuple[Store, dict[str, Server]]]:
+    """Fill a Redis, start a server by each of `commands`; yield it, and them by name.
 
     Each finds Redis and artefact in `AIGQ_*`, and its port in `AIGQ_SERVICE_PORT` and `BENCH_PORT`.
 
@@ -71,7 +79,7 @@ def arena(
     artefacts = sample_artefacts(var, tell)
     with ValkeyServer() as valkey, Processes(var / "logs") as processes:
         env = {"AIGQ_REDIS_URL": f"redis://127.0.0.1:{valkey.port}/0", "AIGQ_SERVICE_ARTEFACTS": str(artefacts)}
-        _fill(valkey.port, plan, var, cores[1:], tell)
+        pid = _fill(valkey.port, plan, var, cores[1:], tell)
         servers = {}
         for name, command in commands.items():
             port = free_port()
@@ -79,7 +87,7 @@ def arena(
             os.sched_setaffinity(process.pid, {cores[0]})
             servers[name] = Server(f"http://127.0.0.1:{port}", process.pid)
             processes.wait_ready(name, partial(answers, f"{servers[name].url}/healthz"), _READY_S)
-        yield servers
+        yield Store(valkey.port, pid), servers
 
 
 def by_turns(servers: Mapping[str, Server], plan: Plan, tell: Callable[[str], None]) -> Rounds:
@@ -136,11 +144,13 @@ def load(url: str, plan: Plan, seconds: int) -> Figures:
     return parse(done.stdout)
 
 
-def _fill(port: int, plan: Plan, var: Path, cores: Sequence[int], tell: Callable[[str], None]) -> None:
+def _fill(port: int, plan: Plan, var: Path, cores: Sequence[int], tell: Callable[[str], None]) -> int:
     searched = Dataset(var / "shop").scan_events().filter(pl.col("type") == "search").select("query").collect()
     queries = sorted(set(searched["query"]))
     items = Dataset(var / "shop").items().select(pl.col("item_id").head(2000))["item_id"].to_list()
     tell(f"{plan.shoppers:,} shoppers to Redis")
     with Redis(port=port) as redis:
-        os.sched_setaffinity(redis.info("server")["process_id"], set(cores))
+        pid = int(redis.info("server")["process_id"])
+        os.sched_setaffinity(pid, set(cores))
         store.fill(redis, Keys("aigq", 256), plan.shoppers, items, queries)
+    return pid

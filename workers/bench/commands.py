@@ -37,6 +37,41 @@ def serving(
     _show(serving.run(plan, var, _tell), as_json=as_json)
 
 
+@app.command(epilog="Example: aigq bench latency --shoppers 1000000 --json")
+def latency(
+    *,
+    shoppers: _Shoppers = 100_000,
+    requests: Annotated[
+        int, typer.Option(min=100, help="while Redis is frozen, slow (+200 ms), and dead, each")
+    ] = 20_000,
+    repeats: _Repeats = 5,
+    seconds: _Seconds = 5,
+    connections: _Connections = 32,
+    var: _Var = Path("var/bench"),
+    as_json: _AsJson = False,
+) -> None:
+    """Percentiles at 70% of saturation, at a constant rate, and answers over the budget while Redis is in trouble."""
+    from workers.bench import arena, latency  # noqa: PLC0415  (polars and the store are slow to import)
+
+    plan = arena.Plan(shoppers=shoppers, repeats=repeats, seconds=seconds, connections=connections)
+    _show(latency.run(plan, requests, var, _tell), as_json=as_json)
+
+
+@app.command(epilog="Example: aigq bench rate 'http://127.0.0.1:8000/v1/hints?user_id=u42' --rate 500")
+def rate(
+    url: Annotated[str, typer.Argument(help="what to ask for; of this machine, or with LOADTEST_ALLOW_REMOTE=1")],
+    *,
+    rate: Annotated[float, typer.Option(min=1, help="requests/s, whatever comes back")] = 200,
+    seconds: _Seconds = 10,
+    connections: _Connections = 64,
+    as_json: _AsJson = False,
+) -> None:
+    """Latency of one URL at a constant rate, each counted from when its request was due: no coordinated omission."""
+    from workers.bench import constant_rate  # noqa: PLC0415  (asks the network only when called)
+
+    _show(constant_rate.measure(url, rate, seconds, connections), as_json=as_json)
+
+
 @app.command("metrics", epilog="Example: aigq bench metrics --json")
 def metering(
     *,

@@ -24,7 +24,7 @@ def run(plan: Plan, var: Path, tell: Callable[[str], None]) -> dict[str, Any]:
         ConfigError: wrk is missing, or there is only one core.
     """
     commands = {"metered": aigq("serve"), "unmetered": [sys.executable, "-m", "workers.bench.unmetered"]}
-    with arena(plan, var, tell, commands) as servers:
+    with arena(plan, var, tell, commands) as (_, servers):
         rounds = by_turns(servers, plan, tell)
         scrapes = [_scrape(servers["metered"]) for _ in range(plan.repeats)]
     pairs = zip(rounds["metered"], rounds["unmetered"], strict=True)

@@ -20,7 +20,7 @@ def run(plan: Plan, var: Path, tell: Callable[[str], None]) -> Report:
         ConfigError: wrk is missing, or there is only one core.
     """
     commands = {"hints": aigq("serve"), "bare": [sys.executable, "-m", "workers.bench.bare"]}
-    with arena(plan, var, tell, commands) as servers:
+    with arena(plan, var, tell, commands) as (_, servers):
         rounds = by_turns(servers, plan, tell)
     return {"plan": asdict(plan), "machine": machine(), "figures": figures(rounds)}
 

@@ -13,6 +13,7 @@ queries = QUERIES.flatmap(lambda known: st.sampled_from(known) if known else st.
 candidates = st.lists(
     st.builds(Candidate, queries, st.just("u2q"), st.floats(0, 2), st.sampled_from([None, "item:a"])), max_size=40
 )
+CATEGORY = {"tent": "Camping", "tents": "Camping", "red shoes": "Shoes", "shoe red": "Shoes"}.get
 ks, weights = st.integers(1, 12), st.floats(0, 1)
 
 
@@ -21,7 +22,7 @@ def test_what_diversity_promises(given_candidates: list[Candidate], k: int, weig
     """The same candidates; the best first; what tires stays behind what does not."""
     tired = {near_key(query) for query in seen}
     ranked = merge(given_candidates, k, [], pool=20, tired=tired)
-    found = diversify(ranked, k, weight, tired)
+    found = diversify(ranked, k, weight, CATEGORY, tired)
     assert {id(one) for one in found} == {id(one) for one in ranked}
     assert len(found) == len(ranked)
     assert found[:1] == ranked[:1]
@@ -32,7 +33,7 @@ def test_what_diversity_promises(given_candidates: list[Candidate], k: int, weig
 @given(candidates, ks)
 def test_without_weight_nothing_changes(given_candidates: list[Candidate], k: int) -> None:
     """Off is off."""
-    assert diversify(given_candidates, k, 0.0) == given_candidates
+    assert diversify(given_candidates, k, 0.0, CATEGORY) == given_candidates
 
 
 @pytest.mark.parametrize(
@@ -41,8 +42,8 @@ def test_without_weight_nothing_changes(given_candidates: list[Candidate], k: in
 def test_what_is_unlike_comes_forward(alike: tuple[str, str], other: str) -> None:
     """In both scripts, once it weighs more than the difference in score; not before."""
     ranked = [Candidate(query, "u2q", score) for query, score in zip((*alike, other), (1.0, 0.9, 0.6), strict=True)]
-    assert [one.query for one in diversify(ranked, 2, 0.05)] == [*alike, other]
-    assert [one.query for one in diversify(ranked, 2, 0.5)] == [alike[0], other, alike[1]]
+    assert [one.query for one in diversify(ranked, 2, 0.05, CATEGORY)] == [*alike, other]
+    assert [one.query for one in diversify(ranked, 2, 0.5, CATEGORY)] == [alike[0], other, alike[1]]
 
 
 def test_what_the_quota_held_back_does_not_come_forward_by_its_score() -> None:
@@ -50,5 +51,12 @@ def test_what_the_quota_held_back_does_not_come_forward_by_its_score() -> None:
     lead = [Candidate(f"tent {word}", "x2q", 0.9, "item:a") for word in ("peg", "pole", "rope")]
     fill = [Candidate("lamp", "popular", 0.05), Candidate("stove", "popular", 0.04)]
     ranked = merge([*lead, *fill], 3, [], pool=2)
-    shown = diversify(ranked, 3, 0.1)[:3]
+    shown = diversify(ranked, 3, 0.1, CATEGORY)[:3]
     assert [one.query for one in shown] == [one.query for one in ranked[:3]]
+
+
+def test_another_category_comes_forward_though_no_word_is_shared() -> None:
+    """What two queries find may be alike where their words are not."""
+    ranked = [Candidate(query, "u2q", score) for query, score in (("tent", 1.0), ("bivouac", 0.9), ("lamp", 0.8))]
+    about = {"tent": "Camping", "bivouac": "Camping", "lamp": "Home"}.get
+    assert [one.query for one in diversify(ranked, 2, 0.3, about)] == ["tent", "lamp", "bivouac"]

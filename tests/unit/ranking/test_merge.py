@@ -173,3 +173,15 @@ def test_a_tired_hint_gives_way_even_to_what_the_quota_held_back() -> None:
     lead = [Candidate(f"tent {name}", "x2q", 0.9, "item:a") for name in ("peg", "pole", "rope")]
     shown = merge([Candidate("lamp", "u2q", 1.0), *lead], 3, [], tired={"lamp"})
     assert [hint.query for hint in shown] == [one.query for one in lead]
+
+
+@given(candidates, ks, st.floats(0.1, 1))
+def test_a_category_has_its_share_while_others_are_left(
+    given_candidates: list[Candidate], k: int, share: float
+) -> None:
+    """By first letters here; what is over the share comes last, and makes no list shorter."""
+    shown = merge(given_candidates, k, [], category=lambda query: query[:1], category_share=share, trigger_share=1.0)
+    assert len(shown) == len(merge(given_candidates, k, [], trigger_share=1.0))
+    quota = max(1, math.ceil(k * share))
+    over = [n for n, one in enumerate(shown) if sum(o.query[:1] == one.query[:1] for o in shown[: n + 1]) > quota]
+    assert share == 1 or over == list(range(len(shown) - len(over), len(shown)))
