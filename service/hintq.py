@@ -1,6 +1,5 @@
 """HintQ: one request's way from shopper to hints, inside one deadline. Whatever is down, there is an answer."""
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -146,9 +145,8 @@ async def _read_shopper(state: State, query: HintsQuery, deadline: Deadline, deg
         return Shopper()
     sid, fatigue_after = shopper_sid(query.user_id), state.settings.behaviour.fatigue_after
     try:
-        async with asyncio.timeout(remaining):
-            shopper = await u2q.read_shopper(state.read_redis, state.keys, sid, RECENT_EVENTS, fatigue_after)
-    except (StoreUnavailable, TimeoutError):
+        shopper = await u2q.read_shopper(state.reader, state.keys, sid, RECENT_EVENTS, fatigue_after, remaining)
+    except StoreUnavailable:
         state.breaker.failure()
         STORE_ERRORS.labels("u2q").inc()
         degraded.append("u2q")
@@ -173,10 +171,9 @@ async def _recall_x2q(
         degraded.append("x2q")
     elif missing:
         try:
-            async with asyncio.timeout(remaining):
-                await state.x2q.fetch(version, missing)
+            await state.x2q.fetch(version, missing, remaining)
             state.breaker.success()
-        except (StoreUnavailable, TimeoutError):
+        except StoreUnavailable:
             state.breaker.failure()
             STORE_ERRORS.labels("x2q").inc()
             degraded.append("x2q")

@@ -9,11 +9,11 @@ from collections import deque
 from typing import Any
 
 import orjson
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from service.contracts.errors import StoreUnavailable
 from service.contracts.keys import Keys, shopper_sid
 from service.metrics import SERVED_DROPPED, STORE_ERRORS
+from service.pipelined import PipelinedRedis
 
 _log = logging.getLogger(__name__)
 _FLUSH_S = 0.2
@@ -23,7 +23,7 @@ _BATCH = 500
 class ServedLog:
     """Buffers `hint_served` lines."""
 
-    def __init__(self, redis: Redis, keys: Keys, stream_maxlen: int, capacity: int = 20_000) -> None:
+    def __init__(self, redis: PipelinedRedis, keys: Keys, stream_maxlen: int, capacity: int = 20_000) -> None:
         """Keep at most `capacity` lines waiting."""
         self._redis = redis
         self._keys = keys
@@ -48,14 +48,13 @@ class ServedLog:
         """Write all that waits. A batch that Redis does not take is dropped and counted."""
         while self._lines:
             batch = [self._lines.popleft() for _ in range(min(_BATCH, len(self._lines)))]
-            pipe = self._redis.pipeline(transaction=False)
-            for partition, line in batch:
-                pipe.xadd(
-                    self._keys.events(partition), {"e": orjson.dumps(line)}, maxlen=self._maxlen, approximate=True
-                )
+            streams = self._keys.events
             try:
-                await pipe.execute()
-            except (RedisError, OSError) as error:
+                await self._redis.execute_all(
+                    ("XADD", streams(partition), "MAXLEN", "~", self._maxlen, "*", "e", orjson.dumps(line))
+                    for partition, line in batch
+                )
+            except StoreUnavailable as error:
                 STORE_ERRORS.labels("served_log").inc()
                 SERVED_DROPPED.inc(len(batch))
                 _log.warning("%d served lists were not logged: %s", len(batch), error)

@@ -18,6 +18,7 @@ from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings
 from service.experiments import Experiments
 from service.metrics import BREAKER_OPEN, LOOP_LAG, POOL_WAIT, STORE_UP, X2Q_PUBLISHED
+from service.pipelined import PipelinedRedis
 from service.ranking.catalogue import Catalogue
 from service.recall.x2q import X2QReader
 from service.served_log import ServedLog
@@ -36,7 +37,8 @@ class State:
     settings: Settings
     keys: Keys
     catalogue: Catalogue
-    read_redis: Redis
+    poll_redis: Redis
+    reader: PipelinedRedis
     breaker: CircuitBreaker
     shoppers: ShopperStore
     x2q: X2QReader
@@ -55,8 +57,8 @@ class State:
     async def poll(self) -> None:
         """Refresh what is known of Redis and of the artefact."""
         try:
-            await check_partitions(self.read_redis, self.keys)
-            raw = await self.read_redis.get(self.keys.x2q_pointer())
+            await check_partitions(self.poll_redis, self.keys)
+            raw = await self.poll_redis.get(self.keys.x2q_pointer())
             pointer = str(raw, "ascii") if isinstance(raw, bytes) else None
         except (StoreUnavailable, ConfigError, RedisError, OSError, ValueError) as error:  # ValueError: not ours
             if self.store_problem is None or isinstance(error, ConfigError):
@@ -96,19 +98,24 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     keys = Keys(settings.redis.namespace, settings.redis.partitions)
     catalogue = Catalogue.open(settings.service.artefacts)
     async with AsyncExitStack() as stack:
-        read_redis = make_redis(settings.redis, settings.redis.read_timeout_ms, POOL_WAIT.labels("read").observe)
-        stack.push_async_callback(read_redis.aclose)
+        poll_redis = make_redis(settings.redis, settings.redis.read_timeout_ms)
+        stack.push_async_callback(poll_redis.aclose)
+        reader = PipelinedRedis(settings.redis, settings.redis.read_timeout_ms)
+        stack.push_async_callback(reader.aclose)
+        logger = PipelinedRedis(settings.redis, settings.redis.write_timeout_ms)
+        stack.push_async_callback(logger.aclose)
         write_redis = make_redis(settings.redis, settings.redis.write_timeout_ms, POOL_WAIT.labels("write").observe)
         stack.push_async_callback(write_redis.aclose)
         state = State(
             settings=settings,
             keys=keys,
             catalogue=catalogue,
-            read_redis=read_redis,
+            poll_redis=poll_redis,
+            reader=reader,
             breaker=CircuitBreaker(settings.service.breaker_failures, settings.service.breaker_reset_s),
             shoppers=ShopperStore(write_redis, keys, settings),
-            x2q=X2QReader(read_redis, keys),
-            served=ServedLog(write_redis, keys, settings.redis.stream_maxlen),
+            x2q=X2QReader(reader, keys),
+            served=ServedLog(logger, keys, settings.redis.stream_maxlen),
             stale=StaleLists(write_redis, keys, settings.direct.u2q_fresh_s),
             experiments=Experiments(settings.experiments),
             chance=Random(),  # noqa: S311  (exploration, not secrets)

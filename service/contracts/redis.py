@@ -56,8 +56,13 @@ def make_redis(settings: RedisSettings, timeout_ms: int, waited: Callable[[float
             **({} if waited is None else {"waited": waited}),
         )
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"redis.url is not a redis://, rediss:// or unix:// URL ({type(error).__name__})") from None
+        raise malformed(error) from None
     return Redis.from_pool(pool)  # owns the pool: closing the client closes its connections
+
+
+def malformed(error: Exception) -> ConfigError:
+    """Return what to say of a URL that is none; its value is not repeated, it may hold a password."""
+    return ConfigError(f"redis.url is not a redis://, rediss:// or unix:// URL ({type(error).__name__})")
 
 
 async def check_partitions(redis: Redis, keys: Keys) -> None:

@@ -9,7 +9,9 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import ValidationError
+from starlette.routing import request_response
 
 from service import hintq
 from service.contracts.codecs import BehaviourEntry
@@ -21,7 +23,17 @@ from service.hintq import HintsQuery
 from service.problems import Problem, invalid
 from service.state import State
 
+
+class _PlainRoute(APIRoute):
+    """A route that asks FastAPI for nothing but its documentation: no dependencies, no exit stacks, 50 us less."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.app = request_response(self.endpoint)
+
+
 router = APIRouter(tags=["hints"])
+_hot = APIRouter(route_class=_PlainRoute)
 
 _HEADERS = {"Cache-Control": "private, no-store"}
 # Here and not in a middleware, which would cost every request. Short answers fit a packet as they are; higher levels
@@ -67,7 +79,7 @@ def _parameters() -> list[dict[str, Any]]:
     ]
 
 
-@router.get(
+@_hot.get(
     "/v1/hints",
     response_model=HintsResponse,
     responses={**_OK, **problem_responses(403, 422, 503)},
@@ -166,3 +178,6 @@ def _budget(request: Request, settings: ServiceSettings, asked_ms: int | None) -
     if _DIGITS.fullmatch(proxy) and int(proxy) > 0:
         budget = min(budget, int(proxy))
     return float(budget)
+
+
+router.include_router(_hot)

@@ -16,11 +16,11 @@ from typing import Any, Final, Self
 
 import lmdb
 import orjson
-from cachetools import LRUCache
 
 from service.contracts.codecs import ScoredQuery
 from service.contracts.errors import ArtefactError
 from service.ranking import lmdb_file
+from service.ranking.bounded import Bounded
 from service.ranking.inverted_index import InvertedIndex
 from service.ranking.trigger_table import TriggerTable
 
@@ -62,8 +62,8 @@ class Catalogue:
     _items: lmdb.Environment
     _words: InvertedIndex
     co_click: TriggerTable
-    _categories: LRUCache[str, str | None] = field(default_factory=lambda: LRUCache(_CATEGORIES))
-    _query_categories: LRUCache[str, str | None] = field(default_factory=lambda: LRUCache(_CATEGORIES))
+    _categories: Bounded[str, str | None] = field(default_factory=lambda: Bounded(_CATEGORIES))
+    _query_categories: Bounded[str, str | None] = field(default_factory=lambda: Bounded(_CATEGORIES))
 
     @classmethod
     def open(cls, root: Path) -> Self:
@@ -118,16 +118,18 @@ class Catalogue:
 
     def query_category(self, query: str) -> str | None:
         """Return the category of most items that `query` finds, or None if it finds nothing. Cached."""
-        if query not in self._query_categories:
-            self._query_categories[query] = self._words.label(query)
-        return self._query_categories[query]
+        try:
+            return self._query_categories[query]
+        except KeyError:
+            return self._query_categories.put(query, self._words.label(query))
 
     def category(self, item_id: str) -> str | None:
         """Return an item's category, or None if the catalogue does not have the item. Cached: each request asks."""
-        if item_id not in self._categories:
+        try:
+            return self._categories[item_id]
+        except KeyError:
             item = self.item(item_id)
-            self._categories[item_id] = None if item is None else item.category
-        return self._categories[item_id]
+            return self._categories.put(item_id, None if item is None else item.category)
 
     def item(self, item_id: str) -> Item | None:
         """Return an item, or None if the catalogue does not have it (deleted, or never existed)."""

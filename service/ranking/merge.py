@@ -3,7 +3,8 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from operator import attrgetter
+from functools import lru_cache
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from service.contracts.codecs import QUERY_TYPES
@@ -77,11 +78,10 @@ def merge(
     used: Counter[str] = Counter()
     taken: set[str] = set()
     chosen: list[Candidate] = []
-    spare: dict[str, list[Candidate]] = {"trigger_quota": [], "category_quota": []}
-    weary: list[Candidate] = []
+    spare: dict[str, list[tuple[str, Candidate]]] = {"trigger_quota": [], "category_quota": []}
+    weary: list[tuple[str, Candidate]] = []
     told = dropped or _ignore
-    for candidate in _summed(candidates, excluded, told):
-        key = near_key(candidate.query)
+    for _, key, candidate in _summed(candidates, excluded, told):
         if len(chosen) == k + pool:
             if dropped is None:
                 break
@@ -89,13 +89,13 @@ def merge(
         elif key in taken:
             told(candidate, "duplicate")
         elif key in tired:
-            weary.append(candidate)
+            weary.append((key, candidate))
         elif len(chosen) < k and candidate.trigger is not None and used[candidate.trigger] >= trigger_quota:
-            spare["trigger_quota"].append(candidate)
+            spare["trigger_quota"].append((key, candidate))
         else:
             about = category(candidate.query) if category_share < 1 else None
             if len(chosen) < k and about is not None and used[about] >= category_quota:
-                spare["category_quota"].append(candidate)
+                spare["category_quota"].append((key, candidate))
                 continue
             used.update(group for group in (candidate.trigger, about) if group is not None)
             taken.add(key)
@@ -106,11 +106,12 @@ def merge(
     return chosen
 
 
-def _append(chosen: list[Candidate], held_back: Sequence[Candidate], taken: set[str], limit: int) -> list[Candidate]:
+def _append(
+    chosen: list[Candidate], held_back: Sequence[tuple[str, Candidate]], taken: set[str], limit: int
+) -> list[Candidate]:
     """Fill `chosen` up to `limit` with what is not like anything in it; return what found no place."""
     left: list[Candidate] = []
-    for candidate in held_back:
-        key = near_key(candidate.query)
+    for key, candidate in held_back:
         if len(chosen) < limit and key not in taken:
             taken.add(key)
             chosen.append(candidate)
@@ -119,40 +120,44 @@ def _append(chosen: list[Candidate], held_back: Sequence[Candidate], taken: set[
     return left
 
 
-def _summed(candidates: Iterable[Candidate], excluded: Collection[str], told: Drops) -> list[Candidate]:
-    """Return what may be shown, best first. Of each source, a query's best score counts; a trigger speaks for itself.
+def _summed(
+    candidates: Iterable[Candidate], excluded: Collection[str], told: Drops
+) -> list[tuple[float, str, Candidate]]:
+    """Return (score, near key, candidate) of what may be shown, best first.
 
-    A trigger's proposal that the quota may hold back stays beside the sum of the others, so that it holds back itself.
+    Of each source, a query's best score counts; a trigger speaks for itself: its proposal that the quota may hold back
+    stays beside the sum of the others, so that it holds back itself.
     """
-    alike: dict[str, list[Candidate]] = {}
+    first: dict[str, Candidate] = {}
+    alike: dict[str, list[Candidate]] = {}  # few: most queries are proposed once
     for candidate in candidates:
-        key = near_key(candidate.query)
-        if reason := reject_reason(candidate.query) or ("excluded" if key in excluded else None):
-            told(candidate, reason)
-            continue
-        if (known := alike.get(key)) is None:
-            alike[key] = [candidate]
-        else:
-            known.append(candidate)
-    found: list[Candidate] = []
-    for some in alike.values():
-        if len(some) == 1:  # most of them
-            found += some
-            continue
+        key, reason = _checked(candidate.query)
+        if reason is not None or key in excluded:
+            told(candidate, reason or "excluded")
+        elif (known := first.setdefault(key, candidate)) is not candidate:
+            alike.setdefault(key, [known]).append(candidate)
+    found = [(candidate.score, key, candidate) for key, candidate in first.items() if key not in alike]
+    for key, some in alike.items():
         best: dict[Source, Candidate] = {}
         for candidate in some:
             known_best = best.get(candidate.source)
             if known_best is None or candidate.score > known_best.score:
                 best[candidate.source] = candidate
-        first, *others = sorted(best.values(), key=lambda c: (-c.score, c.source))
-        found.append(first._replace(score=sum(candidate.score for candidate in best.values())))
-        if first.trigger is not None:
-            found += others
+        strongest, *others = sorted(best.values(), key=lambda c: (-c.score, c.source))
+        total = sum(candidate.score for candidate in best.values())
+        found.append((total, key, strongest._replace(score=total)))
+        if strongest.trigger is not None:
+            found += [(candidate.score, key, candidate) for candidate in others]
     found.sort(key=_score, reverse=True)
     return found
 
 
-_score = attrgetter("score")
+_score = itemgetter(0)
+
+
+@lru_cache(maxsize=1 << 16)
+def _checked(query: str) -> tuple[str, str | None]:
+    return near_key(query), reject_reason(query)
 
 
 def _ignore(candidate: Candidate, reason: str) -> None:

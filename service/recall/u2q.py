@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
 from service.contracts import lua
 from service.contracts.codecs import (
     BehaviourEntry,
@@ -15,9 +12,10 @@ from service.contracts.codecs import (
     decode_profile,
     decode_seen,
 )
-from service.contracts.errors import CorruptValue, StoreUnavailable
+from service.contracts.errors import CorruptValue
 from service.contracts.keys import Keys
 from service.metrics import CORRUPT
+from service.pipelined import PipelinedRedis
 from service.ranking.candidates import from_u2q
 from service.ranking.merge import Candidate
 
@@ -33,21 +31,20 @@ class Shopper:
     tired: set[str] = field(default_factory=set)
 
 
-async def read_shopper(redis: Redis, keys: Keys, sid: str, events: int, fatigue_after: int) -> Shopper:
+async def read_shopper(
+    redis: PipelinedRedis, keys: Keys, sid: str, events: int, fatigue_after: int, timeout_s: float
+) -> Shopper:
     """Read u2q, the last `events` actions, the profile, and which hints were seen `fatigue_after` times.
 
     A broken value is a miss, counted.
 
     Raises:
-        StoreUnavailable: Redis did not answer within the socket timeout.
+        StoreUnavailable: Redis did not answer within `timeout_s`, or its own timeout.
     """
     wanted = (keys.u2q(sid), keys.behaviour(sid), keys.profile(sid), keys.seen(sid))
-    try:
-        raw_u2q, raw_behaviour, raw_profile, raw_tired = await redis.eval(
-            lua.READ, len(wanted), *wanted, events, fatigue_after
-        )
-    except (RedisError, OSError) as error:
-        raise StoreUnavailable(str(error)) from error
+    raw_u2q, raw_behaviour, raw_profile, raw_tired = await redis.execute(
+        "EVAL", lua.READ, len(wanted), *wanted, events, fatigue_after, timeout_s=timeout_s
+    )
     shopper = Shopper()
     shopper.behaviour, reasons = decode_behaviour(sid, raw_behaviour)
     for reason in reasons:

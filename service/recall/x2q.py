@@ -1,16 +1,13 @@
 """What the shopper's latest triggers lead to: a click changes the hints at once, before any regeneration."""
 
 from collections.abc import Sequence
-from typing import Any
-
-from cachetools import LRUCache
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from service.contracts.codecs import QueryList, ScoredQuery, decode_list
-from service.contracts.errors import CorruptValue, StoreUnavailable
+from service.contracts.errors import CorruptValue
 from service.contracts.keys import Keys, Trigger
 from service.metrics import CORRUPT, X2Q_CACHE
+from service.pipelined import PipelinedRedis
+from service.ranking.bounded import Bounded
 from service.ranking.candidates import LiveTrigger, from_x2q
 from service.ranking.merge import Candidate
 
@@ -21,11 +18,11 @@ _CACHED, _FETCHED, _ABSENT = (X2Q_CACHE.labels(outcome) for outcome in ("cached"
 class X2QReader:
     """Looks lists up by version and trigger, through a bounded in-process cache. A version never changes."""
 
-    def __init__(self, redis: Redis, keys: Keys, cache_size: int = 50_000) -> None:
+    def __init__(self, redis: PipelinedRedis, keys: Keys, cache_size: int = 50_000) -> None:
         """Read through `redis`; keep at most `cache_size` lists, absent ones included."""
         self._redis = redis
         self._keys = keys
-        self._cache: LRUCache[tuple[str, Trigger], QueryList | None] = LRUCache(cache_size)
+        self._cache: Bounded[tuple[str, Trigger], QueryList | None] = Bounded(cache_size)
 
     def missing(self, version: str, triggers: Sequence[LiveTrigger]) -> list[Trigger]:
         """Return the keys that the cache knows nothing of."""
@@ -34,19 +31,17 @@ class X2QReader:
         _CACHED.inc(len(wanted) - len(missing))
         return missing
 
-    async def fetch(self, version: str, missing: Sequence[Trigger]) -> None:
+    async def fetch(self, version: str, missing: Sequence[Trigger], timeout_s: float) -> None:
         """Bring lists into the cache, in one round trip.
 
         Raises:
-            StoreUnavailable: Redis did not answer within the socket timeout.
+            StoreUnavailable: Redis did not answer within `timeout_s`, or its own timeout.
         """
-        try:
-            raws: list[Any] = await self._redis.mget([self._keys.x2q(version, key) for key in missing])
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(str(error)) from error
+        names = [self._keys.x2q(version, key) for key in missing]
+        raws = await self._redis.execute("MGET", *names, timeout_s=timeout_s)
         for trigger, raw in zip(missing, raws, strict=True):
             (_ABSENT if raw is None else _FETCHED).inc()
-            self._cache[(version, trigger)] = self._decode(trigger, raw)
+            self._cache.put((version, trigger), self._decode(trigger, raw))
 
     @staticmethod
     def _decode(trigger: Trigger, raw: bytes | None) -> QueryList | None:

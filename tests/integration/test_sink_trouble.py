@@ -16,6 +16,7 @@ from service.contracts.events import EVENT
 from service.contracts.keys import Keys
 from service.contracts.redis import make_redis
 from service.contracts.settings import Settings
+from service.pipelined import PipelinedRedis
 from service.served_log import ServedLog
 from service.store import ShopperStore, profile_of
 from tests.integration import support
@@ -230,7 +231,7 @@ async def test_the_importer_takes_what_was_written(client: Redis, settings: Sett
     """Unchanged, behaviour and served lists: every line is counted, none is rejected."""
     now = time.time()
     store = ShopperStore(client, _keys(settings), settings)
-    served = ServedLog(client, _keys(settings), 10_000)
+    served = ServedLog(PipelinedRedis(settings.redis, 5000), _keys(settings), 10_000)
     for n in range(60):
         ids = {"user_id": f"u{n}", "ts": now - 3600 + n}
         events = [

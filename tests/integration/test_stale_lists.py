@@ -20,7 +20,7 @@ ACTED = [BehaviourEntry("search", 1.0, "tent")]
 async def test_who_comes_back_without_a_list_gets_one(make_settings: Callable[..., Settings]) -> None:
     """The list has expired, the behaviour has not: asking marks the shopper due, and a worker does the rest."""
     async with open_state(make_settings()) as state:
-        rig = Rig(state.settings, state.read_redis, state.catalogue)
+        rig = Rig(state.settings, state.poll_redis, state.catalogue)
         await rig.search("u1", "tent")
         generator = FakeGenerator(echo)
         await rig.worker(generator).step()
