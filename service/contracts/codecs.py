@@ -62,7 +62,7 @@ class Profile:
 
 
 def _owner(owner: str) -> str:
-    return owner[:_OWNER_CHARS] if not owner.startswith(("item:", "category:", "query:")) else owner
+    return owner[:_OWNER_CHARS] if not owner.startswith(("item:", "category:", "query:", "segment:")) else owner
 
 
 def _open(raw: bytes, owner: str, length: int, version: int = VERSION, *, more: bool = False) -> list[Any]:

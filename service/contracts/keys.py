@@ -18,7 +18,7 @@ _MAX_TRIGGER_BYTES = 80
 _VERSION_TIME = "%Y%m%dT%H%M%S"
 
 Trigger = str
-"""What x2q is keyed by: `item:<id>`, `category:<path>` or `query:<normalised query>`."""
+"""What x2q is keyed by: `item:<id>`, `category:<path>`, `query:<normalised query>` or `segment:<of the profile>`."""
 
 
 def shopper_sid(user_id: str) -> str:
@@ -40,6 +40,16 @@ def category_trigger(category: str) -> Trigger:
 def query_trigger(query: str) -> Trigger:
     """Return the trigger of a query, equal for equal queries."""
     return f"query:{normalise(query)}"
+
+
+def segment_trigger(segment: str) -> Trigger:
+    """Return the trigger of a shopper of whom only the profile's segment is known."""
+    return f"segment:{segment}"
+
+
+def trigger_kind(trigger: Trigger) -> str:
+    """Return `item`, `category`, `query` or `segment`."""
+    return trigger.split(":", 1)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +128,14 @@ class Keys:
         """String: what a version holds (JSON), same life as its lists."""
         return f"{self.namespace}:x2q:{version}"
 
+    def x2q_contexts(self, version: str) -> str:
+        """Hash: trigger -> digest of what its list was made from, same life as the version's lists."""
+        return f"{self.namespace}:x2q:{version}:contexts"
+
     def x2q(self, version: str, trigger: Trigger) -> str:
         """String: the encoded list of a trigger; no TTL while current, `think.keep_previous_s` once replaced."""
         if len(trigger.encode()) > _MAX_TRIGGER_BYTES:
-            kind = trigger.split(":", 1)[0]
-            trigger = f"{kind}#{hashlib.blake2b(trigger.encode(), digest_size=_SID_BYTES).hexdigest()}"
+            trigger = f"{trigger_kind(trigger)}#{hashlib.blake2b(trigger.encode(), digest_size=_SID_BYTES).hexdigest()}"
         return f"{self.namespace}:x2q:{version}:{trigger}"
 
     def x2q_pattern(self, version: str = "") -> str:

@@ -94,8 +94,11 @@ class ThinkSettings(_Section):
     """The offline job that fills x2q."""
 
     batch_size: int = Field(64, ge=1, le=4096)
-    max_items: int = Field(2000, ge=0, le=100_000_000, description="item triggers: the most clicked ones")
+    max_items: int = Field(2000, ge=0, le=100_000_000, description="item triggers, at most")
+    token_budget: int = Field(1_000_000, ge=1, description="tokens of prompts and lists that a version may cost")
     min_coverage: float = Field(0.9, ge=0, le=1, description="share of triggers that must get hints to publish")
+    min_kept: float = Field(0.8, ge=0, le=1, description="lists of a version, of as many as the one before has")
+    max_changed: float = Field(0.5, ge=0, le=1, description="share of lists that may lose half of their queries")
     keep_previous_s: Seconds = Field(6 * 3600, ge=3600, description="life of the replaced version, for rollback")
 
 

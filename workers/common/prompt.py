@@ -135,6 +135,19 @@ def render_x2q_category(category: str) -> str:
     return f"{X2Q}{CATEGORY}{field(category.replace('>', ' '))}{HINTS}"
 
 
+def render_x2q_query(query: str) -> str:
+    """Return the Think prompt for a query trigger: a shopper who just searched it, and of whom nothing else is known.
+
+    So models that learned Direct's prompts alone can answer it.
+    """
+    return render_u2q([Action("search", 0.0, query)], {}, 0.0)
+
+
+def render_x2q_segment(segment: str) -> str:
+    """Return the Think prompt for a segment trigger: a shopper of whom only the segment is known."""
+    return render_u2q([], {"segment": segment}, 0.0)
+
+
 def render_list(queries: Sequence[str]) -> str:
     """Return the completion that training teaches: one query a line, no end-of-sequence token."""
     return SEPARATOR.join(queries)

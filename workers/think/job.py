@@ -1,75 +1,206 @@
-"""Generate a list for each trigger and publish them as one version."""
+"""Make a version: copy the lists whose context is what it was, generate the others, check, flip.
 
+A list's context is its prompt, the model and what the model is asked with. A run that was killed has left lists and
+contexts behind, so the next run copies them like those of the current version: resuming is nothing of its own.
+"""
+
+import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+import orjson
 
 from service.contracts.codecs import QueryList
-from service.contracts.settings import Settings
+from service.contracts.keys import Trigger, trigger_kind
+from service.contracts.settings import Settings, VllmSettings
 from service.ranking.catalogue import Catalogue
-from workers.common.generator import Generator
+from service.ranking.filter import reject_reason
+from workers.common.generator import Generation, Generator
 from workers.common.list_parser import parse_list
+from workers.think.checks import problems
+from workers.think.compare import Difference, compare
 from workers.think.publish import PublishError, X2QStore
-from workers.think.triggers import TriggerPrompt
+from workers.think.triggers import Selection, TriggerPrompt
+
+_RECIPE: Final = 1
+"""Raise it when the parser changes, so that lists are made anew."""
+_PROBES: Final = 8
+_COPY_BATCH: Final = 500
+
+
+@dataclass(slots=True)
+class Report:
+    """What a version holds and what it cost; `kinds`: kind of trigger -> (triggers, of which filled).
+
+    `covered`: share of past requests' triggers that were chosen, by kind (`workers.think.triggers`).
+    """
+
+    model: str
+    covered: Mapping[str, float]
+    triggers: int = 0
+    filled: int = 0
+    queries: int = 0
+    copied: int = 0
+    generated: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    published: float = 0.0
+    """Epoch seconds."""
+    kinds: dict[str, tuple[int, int]] = field(default_factory=dict)
+    drops: dict[str, int] = field(default_factory=dict)
+    changed: float | None = None
+    """Share of lists that changed against the version before; None without one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What a published version holds."""
+class Progress:
+    """How far a run is; `tokens_left` goes by what lists cost so far."""
 
-    model: str
-    triggers: int
-    filled: int
-    queries: int
-    tokens: int
-    seconds: float
-    drops: dict[str, int]
+    done: int
+    total: int
+    tokens_left: int | None
 
 
-async def publish(
-    store: X2QStore,
-    generator: Generator,
-    prompts: Sequence[TriggerPrompt],
-    catalogue: Catalogue,
-    settings: Settings,
-    progress: Callable[[int], None],
-) -> tuple[str, Report]:
-    """Generate for all `prompts`, stage, check coverage, flip; `progress` hears of each batch's size.
+def context_digest(prompt: str, settings: VllmSettings) -> str:
+    """Return a short name of all that a list is made from, save the catalogue, by which copies are filtered again."""
+    asked = [settings.model, settings.max_tokens, settings.temperature, settings.presence_penalty]
+    return hashlib.blake2b(orjson.dumps([_RECIPE, prompt, *asked]), digest_size=8).hexdigest()
 
-    Raises:
-        PublishError: too few triggers got a list; nothing changed.
-        GeneratorError: the model failed; nothing changed.
-    """
-    await generator.check()
-    version = store.new_version()
-    started = time.monotonic()
-    drops: Counter[str] = Counter()
-    filled = queries = tokens = 0
-    size = settings.think.batch_size
-    for start in range(0, len(prompts), size):
-        batch = prompts[start : start + size]
-        generations = await generator.generate([one.prompt for one in batch])
-        now_ms = round(time.time() * 1000)
-        lists: dict[str, QueryList] = {}
-        for one, generation in zip(batch, generations, strict=True):
-            if generation is None:
-                drops["refused"] += 1
+
+class Job:
+    """One run of `aigq think publish`."""
+
+    def __init__(self, store: X2QStore, generator: Generator, catalogue: Catalogue, settings: Settings) -> None:
+        """Write to `store` what `generator` makes."""
+        self._store = store
+        self._generator = generator
+        self._catalogue = catalogue
+        self._settings = settings
+        self._drops: Counter[str] = Counter()
+
+    async def run(
+        self, chosen: Selection, progress: Callable[[Progress], None], *, everything: bool = False, force: bool = False
+    ) -> tuple[str, Report, Difference | None]:
+        """Make a version of the chosen triggers and flip to it. Return it, and its difference to the one before.
+
+        `everything`: copy nothing. `force`: flip although a check says no, unless there is no list at all.
+
+        Raises:
+            PublishError: a check says no, or someone else published meanwhile; nothing changed.
+            GeneratorError: the model failed; nothing changed.
+        """
+        await self._generator.check()
+        started = time.monotonic()
+        version, current = self._store.new_version(), await self._store.current()
+        prompts = {one.trigger: one for one in chosen.prompts}
+        contexts = {key: context_digest(one.prompt, self._settings.vllm) for key, one in prompts.items()}
+        report = Report(self._settings.vllm.model, chosen.covered, len(prompts))
+        filled: dict[Trigger, int] = {}
+        if not everything:
+            filled = await self._copy(version, current, prompts, contexts)
+        report.copied = len(filled)
+        progress(Progress(len(filled), len(prompts), None))
+        await self._generate(version, prompts, contexts, filled, report, progress)
+        report.filled, report.queries = len(filled), sum(filled.values())
+        report.kinds = _by_kind(prompts, filled)
+        report.drops, report.seconds = dict(self._drops), round(time.monotonic() - started, 2)
+        difference = await compare(self._store, current, version) if current else None
+        report.changed = difference and round(difference.changed_share, 4)
+        stored = await self._store.lists(version, sorted(filled)[:: max(1, len(filled) // 100)])
+        found = problems(self._settings.think, len(prompts), len(filled), difference, stored, self._catalogue.finds)
+        if found and (not force or not filled):
+            raise PublishError(
+                f"not published: {'; '.join(found)}. Dropped: {report.drops}. The current version stays."
+                + (" To publish all the same: --force, which goes on from the lists of this run." if filled else "")
+            )
+        report.published = round(time.time(), 3)
+        await self._store.publish(version, asdict(report))
+        return version, report, difference
+
+    async def _copy(
+        self,
+        version: str,
+        current: str | None,
+        prompts: Mapping[Trigger, TriggerPrompt],
+        contexts: Mapping[Trigger, str],
+    ) -> dict[Trigger, int]:
+        """Copy the lists that would come out the same; return their sizes. What a killed run made is newer, so first."""
+        copied: dict[Trigger, int] = {}
+        for source in [*await self._store.unfinished(), *([current] if current else [])]:
+            known = await self._store.contexts(source)
+            same = [key for key in contexts if key not in copied and known.get(key) == contexts[key]]
+            if await self._model_changed(source, [prompts[key] for key in same[:_PROBES]]):
                 continue
-            tokens += generation.tokens
-            found = parse_list(generation, drops, catalogue.finds)
-            if found:
-                lists[one.trigger] = QueryList(0, now_ms, settings.vllm.model, found)
-        await store.stage(version, lists)
-        filled += len(lists)
-        queries += sum(len(value.queries) for value in lists.values())
-        progress(len(batch))
-    if not prompts or filled / len(prompts) < settings.think.min_coverage:
-        raise PublishError(
-            f"only {filled} of {len(prompts)} triggers got a list, think.min_coverage asks for "
-            f"{settings.think.min_coverage:.0%}; dropped: {dict(drops)}. The current version stays."
-        )
-    seconds = round(time.monotonic() - started, 2)
-    report = Report(settings.vllm.model, len(prompts), filled, queries, tokens, seconds, dict(drops))
-    await store.publish(version, asdict(report))
-    return version, report
+            for start in range(0, len(same), _COPY_BATCH):
+                lists = await self._store.lists(source, same[start : start + _COPY_BATCH])
+                kept = {key: value for key, value in lists.items() if self._still_good(value)}
+                await self._store.stage(version, kept, contexts)
+                copied |= {key: len(value.queries) for key, value in kept.items()}
+        return copied
+
+    def _still_good(self, value: QueryList) -> bool:
+        """Whether all of a list may be shown today: the catalogue may have changed, or the filter."""
+        shown = (reject_reason(one.query) is None and self._catalogue.finds(one.query) for one in value.queries)
+        return bool(value.queries) and all(shown)
+
+    async def _model_changed(self, source: str, probes: Sequence[TriggerPrompt]) -> bool:
+        """Whether the model, of the same name, writes other lists than it did: most of a few, asked anew.
+
+        With a temperature every list is a draw, which says nothing; a new checkpoint then needs a new name, or `--all`.
+        """
+        if not probes or self._settings.vllm.temperature > 0:
+            return False
+        known = await self._store.lists(source, [one.trigger for one in probes])
+        lists, _ = await self._ask(probes, Counter())
+        same = sum(key in known and lists[key].queries == known[key].queries for key in lists)
+        return 2 * same < len(probes)
+
+    async def _generate(
+        self,
+        version: str,
+        prompts: Mapping[Trigger, TriggerPrompt],
+        contexts: Mapping[Trigger, str],
+        filled: dict[Trigger, int],
+        report: Report,
+        progress: Callable[[Progress], None],
+    ) -> None:
+        """Generate what is not filled, and note the sizes of the lists in `filled`."""
+        wanted = [one for key, one in prompts.items() if key not in filled]
+        size = self._settings.think.batch_size
+        for start in range(0, len(wanted), size):
+            batch = wanted[start : start + size]
+            lists, tokens = await self._ask(batch, self._drops)
+            await self._store.stage(version, lists, contexts)
+            filled.update({key: len(value.queries) for key, value in lists.items()})
+            report.tokens += tokens
+            report.generated += len(batch)
+            left = len(wanted) - report.generated
+            progress(Progress(len(prompts) - left, len(prompts), round(left * report.tokens / report.generated)))
+
+    async def _ask(self, batch: Sequence[TriggerPrompt], drops: Counter[str]) -> tuple[dict[Trigger, QueryList], int]:
+        """Return the lists that came out, and how many tokens the model wrote."""
+        generations = await self._generator.generate([one.prompt for one in batch])
+        now_ms = round(time.time() * 1000)
+        lists: dict[Trigger, QueryList] = {}
+        for one, generation in zip(batch, generations, strict=True):
+            if value := self._parse(one, generation, drops, now_ms):
+                lists[one.trigger] = value
+        return lists, sum(generation.tokens for generation in generations if generation is not None)
+
+    def _parse(
+        self, one: TriggerPrompt, generation: Generation | None, drops: Counter[str], now_ms: int
+    ) -> QueryList | None:
+        if generation is None:
+            drops["refused"] += 1
+            return None
+        exclude = [] if one.query is None else [one.query]
+        found = parse_list(generation, drops, self._catalogue.finds, exclude)
+        return QueryList(0, now_ms, self._settings.vllm.model, found) if found else None
+
+
+def _by_kind(prompts: Mapping[Trigger, Any], filled: Mapping[Trigger, int]) -> dict[str, tuple[int, int]]:
+    asked, got = Counter(map(trigger_kind, prompts)), Counter(map(trigger_kind, filled))
+    return {kind: (asked[kind], got[kind]) for kind in sorted(asked)}

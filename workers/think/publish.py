@@ -1,20 +1,22 @@
 """The life of an x2q version: written beside the current one, checked, then one pointer flips.
 
 Lists are written with a TTL, so an abandoned version goes away by itself; the TTL is taken off just before the flip and
-put on the replaced version after it. The same steps make a rollback.
+put on the replaced version after it. The same steps make a rollback. Beside its lists a version keeps what each was made
+from (`contexts`), so that the next one generates only what would come out otherwise, a killed run's lists included.
 """
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import orjson
 from redis.asyncio import Redis
 
 from service.contracts import lua
-from service.contracts.codecs import QueryList, encode_list
-from service.contracts.errors import AigqError
+from service.contracts.codecs import QueryList, decode_list, encode_list
+from service.contracts.errors import AigqError, CorruptValue
 from service.contracts.keys import Keys, Trigger, version_name
 
 _STAGING_TTL_S = 24 * 3600
@@ -53,12 +55,50 @@ class X2QStore:
         """Return a fresh version name that sorts by time."""
         return version_name(time.time(), uuid.uuid4().hex[:6])
 
-    async def stage(self, version: str, lists: Mapping[Trigger, QueryList]) -> None:
-        """Write lists of a version that is not current yet."""
+    async def unfinished(self) -> list[str]:
+        """Return versions that have lists but were never published (killed, refused, at work now), newest first."""
+        contexts: set[str] = set()
+        told: set[str] = set()
+        async for key in self._scan(self._keys.x2q_pattern()):
+            version = self._keys.x2q_version(key)
+            if key == self._keys.x2q_contexts(version):
+                contexts.add(version)
+            elif key == self._keys.x2q_info(version):
+                told.add(version)
+        return sorted(contexts - told, reverse=True)
+
+    async def stage(self, version: str, lists: Mapping[Trigger, QueryList], contexts: Mapping[Trigger, str]) -> None:
+        """Write lists of a version that is not current yet, and the digests of what they were made from."""
+        if not lists:
+            return
         pipe = self._redis.pipeline(transaction=False)
         for trigger, value in lists.items():
             pipe.set(self._keys.x2q(version, trigger), encode_list(trigger, value), ex=_STAGING_TTL_S)
         await pipe.execute()
+        # Only now: a context never speaks of a list that is not there.
+        key = self._keys.x2q_contexts(version)
+        both = self._redis.pipeline(transaction=True)
+        both.hset(key, mapping={trigger: contexts[trigger] for trigger in lists})
+        both.expire(key, _STAGING_TTL_S)
+        await both.execute()
+
+    async def contexts(self, version: str) -> dict[Trigger, str]:
+        """Return the triggers of a version's lists, and the digest of what each was made from."""
+        found = self._redis.hscan_iter(self._keys.x2q_contexts(version), count=_SCAN_BATCH)
+        return {trigger.decode(): digest.decode() async for trigger, digest in found}
+
+    async def lists(self, version: str, triggers: Iterable[Trigger]) -> dict[Trigger, QueryList]:
+        """Return those lists of a version that are there and can be read."""
+        wanted: Sequence[Trigger] = list(triggers)
+        pipe = self._redis.pipeline(transaction=False)
+        for trigger in wanted:
+            pipe.get(self._keys.x2q(version, trigger))
+        found: dict[Trigger, QueryList] = {}
+        for trigger, raw in zip(wanted, await pipe.execute(), strict=True):
+            if raw is not None:
+                with suppress(CorruptValue):  # as good as absent: it is generated anew
+                    found[trigger] = decode_list(trigger, raw)
+        return found
 
     async def publish(self, version: str, info: Mapping[str, Any]) -> None:
         """Make a staged version current.
@@ -79,12 +119,15 @@ class X2QStore:
         Raises:
             PublishError: there is none left.
         """
-        current = await self.current()
-        earlier = sorted(version for version in await self.info() if current is None or version < current)
-        if not earlier:
+        earlier = await self.previous(await self.current())
+        if earlier is None:
             raise PublishError("there is no earlier x2q version in Redis to go back to: publish a new one")
-        await self._make_current(earlier[-1])
-        return earlier[-1]
+        await self._make_current(earlier)
+        return earlier
+
+    async def previous(self, version: str | None) -> str | None:
+        """Return the newest published version before `version` (None: of all) that is still there."""
+        return max((one for one in await self.info() if version is None or one < version), default=None)
 
     async def _make_current(self, version: str) -> None:
         before = await self.current()

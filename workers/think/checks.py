@@ -1,0 +1,49 @@
+"""What a version must be to become current: looked at beside the one before, before the pointer moves."""
+
+from collections.abc import Callable, Mapping
+
+from service.contracts.codecs import QueryList
+from service.contracts.keys import Trigger
+from service.contracts.settings import ThinkSettings
+from service.ranking.filter import reject_reason
+from workers.think.compare import Difference
+
+
+def problems(
+    settings: ThinkSettings,
+    triggers: int,
+    filled: int,
+    difference: Difference | None,
+    stored: Mapping[Trigger, QueryList],
+    finds: Callable[[str], bool],
+) -> list[str]:
+    """Return why a version must not become current, each in a sentence; empty if it may.
+
+    `filled` of `triggers` got a list. `difference` is against the current version, None without one; `stored` are lists as Redis gives them back.
+    """
+    found: list[str] = []
+    if not triggers or filled / triggers < settings.min_coverage:
+        found.append(
+            f"only {filled} of {triggers} triggers got a list, think.min_coverage asks for {settings.min_coverage:.0%}"
+        )
+    bad = [key for key, value in stored.items() if not value.queries or not _shown(value, finds)]
+    if bad or (filled and not stored):
+        found.append(f"{len(bad)} of {len(stored)} lists that were read back hold what must not be shown: {bad[:3]}")
+    if difference is not None:
+        before = sum(counts[0] for counts in difference.lists.values())
+        if filled < settings.min_kept * before:
+            found.append(
+                f"{filled} lists, where {difference.before} has {before}: think.min_kept asks for "
+                f"{settings.min_kept:.0%}"
+            )
+        if difference.changed_share > settings.max_changed:
+            found.append(
+                f"{difference.changed} of {difference.shared} lists lost half of their queries or more, "
+                f"think.max_changed allows {settings.max_changed:.0%} (a new model? look at: aigq think diff "
+                f"{difference.before} {difference.after})"
+            )
+    return found
+
+
+def _shown(value: QueryList, finds: Callable[[str], bool]) -> bool:
+    return all(reject_reason(one.query) is None and finds(one.query) for one in value.queries)
