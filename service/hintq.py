@@ -21,11 +21,12 @@ from service.ranking.candidates import (
     RECENT_EVENTS,
     LiveTrigger,
     live_triggers,
+    segment_triggers,
 )
 from service.ranking.diversity import WINDOW, diversify
 from service.ranking.explore import POOL, explore
 from service.ranking.merge import Candidate, merge, recent_searches
-from service.recall import co_click, popular, u2q
+from service.recall import co_click, popular, text, u2q
 from service.recall.u2q import Shopper
 from service.state import State
 
@@ -75,12 +76,14 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     profile = {**shopper.profile, **query.profile}
 
     candidates = u2q.recall(shopper.u2q) if "u2q" in arm.sources else []
-    triggers = live_triggers(behaviour, state.catalogue, CO_CLICK_TRIGGERS)
+    triggers = live_triggers(behaviour, state.catalogue, CO_CLICK_TRIGGERS) or segment_triggers(profile)
     if "x2q" in arm.sources:
         candidates += await _recall_x2q(state, triggers[:MAX_TRIGGERS], shopper, deadline, degraded)
     recalled_at = time.perf_counter()
     if "co_click" in arm.sources:
         candidates += co_click.recall(state.catalogue, triggers)
+    if "text" in arm.sources:
+        candidates += text.recall(state.catalogue, triggers)
     candidates += popular.recall(state.catalogue, profile, query.k + POPULAR_SPARE)
     exclude = [*query.exclude, *recent_searches([(entry.type, entry.ref) for entry in behaviour])]
     pool = POOL if arm.exploration else WINDOW if arm.diversity else 0

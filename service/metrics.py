@@ -42,4 +42,6 @@ POOL_WAIT = Histogram(
 )
 BREAKER_OPEN = Gauge("aigq_breaker_open", "1 while Redis is left alone after failures in a row.")
 LOOP_LAG = Gauge("aigq_event_loop_lag_seconds", "How much too late the last poll came: the process is that busy.")
+X2Q_LISTS = Gauge("aigq_x2q_lists", "Lists of the current x2q version; 0 without one.")
+X2Q_COVERED = Gauge("aigq_x2q_covered_share", "Share of past traffic whose triggers the current x2q version has.")
 X2Q_PUBLISHED = Gauge("aigq_x2q_published_timestamp_seconds", "When the current x2q version was named; 0 without one.")

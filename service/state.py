@@ -4,10 +4,12 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
+import orjson
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -17,7 +19,7 @@ from service.contracts.keys import Keys, named_at
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings
 from service.experiments import Experiments
-from service.metrics import BREAKER_OPEN, LOOP_LAG, POOL_WAIT, STORE_UP, X2Q_PUBLISHED
+from service.metrics import BREAKER_OPEN, LOOP_LAG, POOL_WAIT, STORE_UP, X2Q_COVERED, X2Q_LISTS, X2Q_PUBLISHED
 from service.pipelined import PipelinedRedis
 from service.ranking.catalogue import Catalogue
 from service.recall.x2q import X2QReader
@@ -71,12 +73,24 @@ class State:
                 _log.info("redis: answers")
             self.store_problem = None
             self.wrong_partitions = False
-            self.x2q_version = pointer
+            if pointer != self.x2q_version:
+                self.x2q_version = pointer
+                await self._tell_x2q()
             STORE_UP.set(1)
         X2Q_PUBLISHED.set(named_at(self.x2q_version))
         BREAKER_OPEN.set(self.breaker.state != "closed")
         self.shoppers.refuse(self.store_problem if self.wrong_partitions else None)
         self.catalogue = await asyncio.to_thread(self.catalogue.renewed, self.settings.service.artefacts)
+
+    async def _tell_x2q(self) -> None:
+        """Tell what the current version says of itself."""
+        info: dict[str, Any] = {}
+        with suppress(RedisError, OSError, ValueError):  # a figure less, until the next version
+            raw = await self.poll_redis.get(self.keys.x2q_info(self.x2q_version)) if self.x2q_version else None
+            found = orjson.loads(raw) if raw else {}
+            info = found if isinstance(found, dict) else {}
+        X2Q_LISTS.set(info.get("filled", 0))
+        X2Q_COVERED.set((info.get("covered") or {}).get("all", 0))
 
     async def watch(self) -> None:
         """Poll until cancelled."""

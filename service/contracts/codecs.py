@@ -43,6 +43,11 @@ class QueryList:
     queries: tuple[ScoredQuery, ...]
     digest: str = ""
 
+    @property
+    def texts(self) -> list[str]:
+        """The queries without scores."""
+        return [one.query for one in self.queries]
+
 
 @dataclass(frozen=True, slots=True)
 class BehaviourEntry:

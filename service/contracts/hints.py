@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.contracts.events import Action, Query, UserId
 
-Source = Literal["u2q", "x2q", "co_click", "popular"]
+Source = Literal["u2q", "x2q", "co_click", "text", "popular"]
 MAX_HINTS = 50
 DEFAULT_HINTS = 10
 

@@ -6,12 +6,13 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from service.contracts.codecs import QUERY_TYPES, BehaviourEntry, ScoredQuery
-from service.contracts.keys import Trigger, category_trigger, item_trigger, query_trigger
+from service.contracts.keys import Trigger, category_trigger, item_trigger, query_trigger, segment_trigger
 from service.ranking.catalogue import EVERYONE, Catalogue
 from service.ranking.merge import (
     TRIGGER_DECAY,
     WEIGHT_CO_CLICK,
     WEIGHT_POPULAR,
+    WEIGHT_TEXT,
     WEIGHT_U2Q,
     Candidate,
     rank_score,
@@ -55,6 +56,12 @@ def live_triggers(
         category = None if entry.type in QUERY_TYPES else catalogue.category(entry.ref)
         triggers.append(LiveTrigger((key,) if category is None else (key, category_trigger(category)), entry.ts))
     return triggers
+
+
+def segment_triggers(profile: Mapping[str, str]) -> list[LiveTrigger]:
+    """Return what stands for a shopper without a history: the segment, if the profile says one."""
+    segment = profile.get("segment")
+    return [LiveTrigger((segment_trigger(segment),), 0.0)] if segment else []
 
 
 def from_u2q(queries: Sequence[ScoredQuery]) -> list[Candidate]:
@@ -106,6 +113,19 @@ def from_co_click(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list
         Candidate(query, "co_click", WEIGHT_CO_CLICK * rank_score(rank), best[query][1])
         for rank, query in enumerate(ranked)
     ]
+
+
+def from_text(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list[Candidate]:
+    """Return queries that share words with the latest items of which the logs know nothing; scored by rank."""
+    lists = catalogue.text.lists([trigger.keys[0] for trigger in triggers])
+    candidates: list[Candidate] = []
+    for position, trigger in enumerate(triggers):
+        key, weight = trigger.keys[0], WEIGHT_TEXT * TRIGGER_DECAY**position
+        found = lists.get(key, ())
+        candidates += [
+            Candidate(query, "text", weight * rank_score(rank), key) for rank, (query, _) in enumerate(found)
+        ]
+    return candidates
 
 
 def from_popular(catalogue: Catalogue, profile: Mapping[str, str], limit: int) -> list[Candidate]:

@@ -2,7 +2,8 @@
 
 Layout: `<root>/CURRENT` names a version; `<root>/<version>/` holds `manifest.json` (size and digest of each file),
 `items.mdb` (LMDB: item id -> JSON; shared by all processes through the page cache), `words.mdb` (which items a query
-finds), `co_click.mdb` (what triggers lead to by the logs) and `popular.json`.
+finds), `co_click.mdb` (what triggers lead to by the logs), `text.mdb` (what items lead to by their words, where the
+logs know nothing of them) and `popular.json`.
 A file that does not match its manifest is refused, so a half-copied artefact is never served (LMDB itself would crash
 on one with SIGBUS). https://lmdb.readthedocs.io/
 """
@@ -33,6 +34,7 @@ _CATEGORIES: Final = 100_000
 POPULAR: Final = "popular.json"
 WORDS: Final = "words.mdb"
 CO_CLICK: Final = "co_click.mdb"
+TEXT: Final = "text.mdb"
 SAMPLE: Final = "sample.json"
 EVERYONE: Final = ""
 """The segment of the popular list that is for everyone."""
@@ -62,6 +64,7 @@ class Catalogue:
     _items: lmdb.Environment
     _words: InvertedIndex
     co_click: TriggerTable
+    text: TriggerTable
     _categories: Bounded[str, str | None] = field(default_factory=lambda: Bounded(_CATEGORIES))
     _query_categories: Bounded[str, str | None] = field(default_factory=lambda: Bounded(_CATEGORIES))
 
@@ -80,7 +83,7 @@ class Catalogue:
         try:
             expected = {
                 name: (manifest["files"][name]["bytes"], manifest["files"][name]["blake2b"])
-                for name in (ITEMS, WORDS, CO_CLICK, POPULAR, *manifest["files"])
+                for name in (ITEMS, WORDS, CO_CLICK, TEXT, POPULAR, *manifest["files"])
             }
         except (KeyError, TypeError):
             raise ArtefactError(f"{folder / MANIFEST}: does not list its files; {_FIX}") from None
@@ -94,8 +97,9 @@ class Catalogue:
             raise ArtefactError(f"{folder / POPULAR}: has no queries for everyone; {_FIX}")
         sample = _json(folder / SAMPLE) if SAMPLE in manifest["files"] else {}
         items = lmdb_file.read_only(folder / ITEMS)
-        words, co_click = InvertedIndex.open(folder / WORDS), TriggerTable.open(folder / CO_CLICK)
-        return cls(version, popular, sample, items, words, co_click)
+        words = InvertedIndex.open(folder / WORDS)
+        co_click, text = TriggerTable.open(folder / CO_CLICK), TriggerTable.open(folder / TEXT)
+        return cls(version, popular, sample, items, words, co_click, text)
 
     def renewed(self, root: Path) -> Self:
         """Return the current version under `root`: this one, if it is that or if another cannot be read (logged).
@@ -150,6 +154,7 @@ class Catalogue:
         self._items.close()
         self._words.close()
         self.co_click.close()
+        self.text.close()
 
 
 def encode_item(item: Item) -> bytes:

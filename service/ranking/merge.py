@@ -17,6 +17,7 @@ WEIGHT_FRESH_TRIGGER: Final = 1.2
 WEIGHT_U2Q: Final = 1.0
 WEIGHT_SEEN_TRIGGER: Final = 0.2
 WEIGHT_CO_CLICK: Final = 1.0
+WEIGHT_TEXT: Final = 0.25
 WEIGHT_POPULAR: Final = 0.05
 TRIGGER_DECAY: Final = 0.7
 """Weight of each further trigger, newest first."""

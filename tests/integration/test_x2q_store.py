@@ -1,21 +1,17 @@
 """x2q versions: published whole or not at all, kept for a while, gone by themselves."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from service.contracts.codecs import QueryList, ScoredQuery, decode_list
-from service.contracts.errors import GeneratorUnavailable
 from tests.integration.rig import Rig
-from workers.common.fake_generator import FakeGenerator
-from workers.think import job
 from workers.think.publish import PublishError, X2QStore
-from workers.think.triggers import select
 
 KEEP_S = 6 * 3600
 DAY_S = 24 * 3600
 TRIGGERS = ("item:a", "category:A > B", "query:" + "x" * 200)
+CONTEXTS = dict.fromkeys(TRIGGERS, "digest")
 
 
 def _list(text: str) -> QueryList:
@@ -32,7 +28,7 @@ class Think:
 
     async def publish(self, version: str) -> None:
         """Stage three lists and make them current."""
-        await self.store.stage(version, {trigger: _list(f"{version} list") for trigger in TRIGGERS})
+        await self.store.stage(version, {trigger: _list(f"{version} list") for trigger in TRIGGERS}, CONTEXTS)
         await self.store.publish(version, {"triggers": 3, "model": "m"})
 
     async def ttls(self, version: str) -> set[int]:
@@ -96,7 +92,7 @@ async def test_rollback(think: Think) -> None:
 async def test_an_abandoned_version_goes_by_itself(think: Think) -> None:
     """A job that was killed after staging leaves nothing for ever, and is no version to go back to."""
     await think.publish("v2")
-    await think.store.stage("v1", {trigger: _list("half done") for trigger in TRIGGERS})
+    await think.store.stage("v1", {trigger: _list("half done") for trigger in TRIGGERS}, CONTEXTS)
     assert await think.ttls("v1") == {24, -2}
     assert list(await think.store.info()) == ["v2"]
     with pytest.raises(PublishError):
@@ -131,60 +127,3 @@ async def test_versions_sort_by_time() -> None:
     versions = [X2QStore.new_version() for _ in range(3)]
     assert len(set(versions)) == 3
     assert all(":" not in version for version in versions)
-
-
-async def test_the_job_publishes_what_the_model_wrote(think: Think, dataset: Path) -> None:
-    """A list for each trigger, counted."""
-    prompts = select(dataset, 2)
-    done: list[int] = []
-    generator = FakeGenerator(lambda _: "gas canister\nsleeping bag\n<b>")
-    version, report = await job.publish(
-        think.store, generator, prompts, think.rig.catalogue, think.rig.settings, done.append
-    )
-    assert await think.store.current() == version
-    assert (report.triggers, report.filled, report.queries) == (len(prompts), len(prompts), 2 * len(prompts))
-    assert report.drops == {"markup": len(prompts)}
-    assert sum(done) == len(prompts)
-    info = (await think.store.info())[version]
-    assert info["filled"] == len(prompts)
-    raw = await think.rig.redis.get(think.rig.keys.x2q(version, prompts[0].trigger))
-    assert [q.query for q in decode_list(prompts[0].trigger, raw).queries] == ["gas canister", "sleeping bag"]
-
-
-@pytest.mark.parametrize("reply", [lambda _: None, lambda _: "<b>", lambda p: "tent pegs" if "<item>" in p else ""])
-async def test_low_coverage_is_refused(think: Think, dataset: Path, reply: Callable[[str], str | None]) -> None:
-    """A model that went wrong does not replace a version that works."""
-    await think.publish("v1")
-    prompts = select(dataset, 2)
-    with pytest.raises(PublishError, match=r"of 5 triggers got a list.*version stays"):
-        await job.publish(
-            think.store, FakeGenerator(reply), prompts, think.rig.catalogue, think.rig.settings, lambda _: None
-        )
-    assert await think.store.current() == "v1"
-    async for key in think.rig.redis.scan_iter(match=think.rig.keys.x2q_pattern()):
-        if think.rig.keys.x2q_version(key.decode()) != "v1":
-            assert 0 < await think.rig.redis.ttl(key) <= DAY_S
-
-
-async def test_a_model_that_fails_changes_nothing(think: Think, dataset: Path) -> None:
-    """Neither before the first list nor at it."""
-    await think.publish("v1")
-    for failures in ([GeneratorUnavailable("no")], []):
-        generator = FakeGenerator(lambda _: "tent pegs", failures)
-        if not failures:
-            generator.generate = FakeGenerator(lambda _: "", [GeneratorUnavailable("no")]).generate  # type: ignore[method-assign]
-        with pytest.raises(GeneratorUnavailable):
-            await job.publish(
-                think.store, generator, select(dataset, 2), think.rig.catalogue, think.rig.settings, lambda _: None
-            )
-    assert await think.store.current() == "v1"
-    assert await think.store.info() == {"v1": {"triggers": 3, "model": "m"}}
-
-
-async def test_no_triggers_no_version(think: Think) -> None:
-    """An empty dataset is no reason to serve nothing."""
-    with pytest.raises(PublishError, match="0 of 0"):
-        await job.publish(
-            think.store, FakeGenerator(lambda _: ""), [], think.rig.catalogue, think.rig.settings, lambda _: None
-        )
-    assert await think.store.current() is None

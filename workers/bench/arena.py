@@ -61,7 +61,10 @@ class Server:
 
 @contextmanager
 def arena(
-    plan: Plan, var: Path, tell: Callable[[str], None], commands: Mapping[str, Sequence[str]]
+    plan: Plan,
+    var: Path,
+    tell: Callable[[str], None],
+    commands: Mapping[str, Sequence[str]],
 ) -> Iterator[tuple[Store, dict[str, Server]]]:
     """Fill a Redis, start a server by each of `commands`; yield it, and them by name.
 
@@ -86,8 +89,13 @@ def arena(
             process = processes.start(name, command, {**env, "AIGQ_SERVICE_PORT": str(port), bare.PORT: str(port)})
             os.sched_setaffinity(process.pid, {cores[0]})
             servers[name] = Server(f"http://127.0.0.1:{port}", process.pid)
-            processes.wait_ready(name, partial(answers, f"{servers[name].url}/healthz"), _READY_S)
+            processes.wait_ready(name, partial(_healthy, servers[name].url), _READY_S)
         yield Store(valkey.port, pid), servers
+
+
+def _healthy(url: str) -> bool:
+    """Whether a server answers: ours and the bare route at /healthz, Feast's at /health."""
+    return answers(f"{url}/healthz") or answers(f"{url}/health")
 
 
 def by_turns(servers: Mapping[str, Server], plan: Plan, tell: Callable[[str], None]) -> Rounds:
@@ -97,12 +105,12 @@ def by_turns(servers: Mapping[str, Server], plan: Plan, tell: Callable[[str], No
         ConfigError: requests failed.
     """
     rounds: Rounds = {name: [] for name in servers}
-    for server in servers.values():
-        load(server.url, plan, _WARM_UP_S)
+    for name, server in servers.items():
+        load(server.url, plan, _WARM_UP_S, name)
     for number in range(plan.repeats):
         for name, server in servers.items():
             before_s = server.cpu_s()
-            found = load(server.url, plan, plan.seconds)
+            found = load(server.url, plan, plan.seconds, name)
             found["cpu_us"] = 1e6 * (server.cpu_s() - before_s) / found["requests"]
             rounds[name].append(found)
         tell(f"round {number + 1}: " + ", ".join(f"{k} {v[-1]['requests_s']:,.0f}/s" for k, v in rounds.items()))
@@ -126,8 +134,10 @@ def parse(output: str) -> Figures:
     return {"requests": float(total.group(1)), "requests_s": float(rate.group(1)), **found}
 
 
-def load(url: str, plan: Plan, seconds: int) -> Figures:
-    """Ask `url` for hints as fast as it answers, from all cores but the first; return requests/s and latencies (ms).
+def load(url: str, plan: Plan, seconds: int, kind: str = "hints") -> Figures:
+    """Ask `url` for hints, or as hints.lua asks `kind`, as fast as it answers, from all cores but the first.
+
+    Return requests/s and latencies (ms).
 
     Raises:
         ConfigError: requests failed.
@@ -136,7 +146,7 @@ def load(url: str, plan: Plan, seconds: int) -> Figures:
     command = ["wrk", "-t1", f"-c{plan.connections}", f"-d{seconds}s", "--latency", "-s", str(_SCRIPT), url]
     done = subprocess.run(  # noqa: S603  (our own command)
         ["taskset", "-c", ",".join(map(str, cores)), *command],  # noqa: S607
-        env={**os.environ, "BENCH_SHOPPERS": str(plan.shoppers)},
+        env={**os.environ, "BENCH_SHOPPERS": str(plan.shoppers), "BENCH_KIND": kind},
         capture_output=True,
         text=True,
         check=True,

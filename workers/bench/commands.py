@@ -24,6 +24,9 @@ def serving(
     repeats: _Repeats = 5,
     seconds: _Seconds = 5,
     connections: _Connections = 16,
+    feast: Annotated[
+        Path | None, typer.Option(help="python of an environment with feast[redis]: measure it too")
+    ] = None,
     var: _Var = Path("var/bench"),
     as_json: _AsJson = False,
 ) -> None:
@@ -34,7 +37,7 @@ def serving(
     from workers.bench import arena, serving  # noqa: PLC0415  (polars and the store are slow to import)
 
     plan = arena.Plan(shoppers=shoppers, repeats=repeats, seconds=seconds, connections=connections)
-    _show(serving.run(plan, var, _tell), as_json=as_json)
+    _show(serving.run(plan, var, _tell, feast), as_json=as_json)
 
 
 @app.command(epilog="Example: aigq bench latency --shoppers 1000000 --json")

@@ -31,7 +31,8 @@ _CHUNK: Final = 65_536
 def run(plan: Plan, requests: int, var: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     """Return p50 and p99 (ms) from when requests were due, and how many of `requests` are late in each trouble.
 
-    Late is more than the budget and 2 ms after the first byte came in, by the server's clock.
+    Late is more than the budget and 2 ms after the first byte came in, by the server's clock; with Redis well, the
+    late ones are the machine's.
 
     Raises:
         ConfigError: wrk is missing, or there is only one core.
@@ -52,11 +53,10 @@ def run(plan: Plan, requests: int, var: Path, tell: Callable[[str], None]) -> di
             few.append(_ask(server, rate, count, plan, min(_FEW, plan.shoppers)))
             tell(f"round {number + 1}: p99 {many[-1].percentile(0.99):.1f} ms, few {few[-1].percentile(0.99):.1f} ms")
         late = {}
-        for name, trouble in (
-            ("frozen", _frozen(redis.pid)),
-            ("slow", _slow(redis.port, detour)),
-            ("dead", _dead(redis.pid)),
-        ):
+        troubles = {
+            "well": None, "frozen": _frozen(redis.pid), "slow": _slow(redis.port, detour), "dead": _dead(redis.pid)
+        }  # fmt: skip
+        for name, trouble in troubles.items():
             asked = servers["slow" if name == "slow" else "hints"]
             answers = _ask(asked, _CALM * saturation, requests, plan, plan.shoppers, trouble)
             late[f"late_{name}"] = spread([answers.later_than(_BUDGET_MS + _SPARE_MS)])
@@ -73,6 +73,11 @@ def run(plan: Plan, requests: int, var: Path, tell: Callable[[str], None]) -> di
         **late,
     }
     return {"plan": {**asdict(plan), "requests": requests}, "machine": machine(), "figures": found}
+
+
+def at_rate(server: Server, rate: float, plan: Plan) -> Answers:
+    """Ask `server` for hints at `rate` for as long as the plan says, all its shoppers."""
+    return _ask(server, rate, round(rate * plan.seconds), plan, plan.shoppers)
 
 
 def _ask(

@@ -24,6 +24,7 @@ from service.ranking.catalogue import (
     POPULAR,
     SAMPLE,
     SCHEMA,
+    TEXT,
     WORDS,
     Item,
     digest,
@@ -34,6 +35,7 @@ from service.ranking.inverted_index import InvertedIndex
 from service.ranking.trigger_table import TriggerTable
 from workers.common.co_click import co_click
 from workers.common.item_text import MIN_SHOPPERS, surrogates, texts
+from workers.common.similar import similar
 
 POPULAR_QUERIES = 200
 _KEPT_VERSIONS = 2
@@ -58,8 +60,10 @@ def build(dataset: Path, root: Path, sample: Mapping[str, Any] | None = None) ->
         _write_items(staging / ITEMS, items, surrogates(behaviour, items))
         InvertedIndex.write(staging / WORDS, texts(items, behaviour), items["category"].fill_null("").to_list())
         (staging / POPULAR).write_bytes(orjson.dumps(popular))
-        TriggerTable.write(staging / CO_CLICK, _lists(co_click(behaviour, items)))
-        names = [ITEMS, WORDS, CO_CLICK, POPULAR]
+        pairs = co_click(behaviour, items)
+        TriggerTable.write(staging / CO_CLICK, _lists(pairs))
+        TriggerTable.write(staging / TEXT, similar(items, searches, set(pairs["trigger"])))
+        names = [ITEMS, WORDS, CO_CLICK, TEXT, POPULAR]
         if sample:
             (staging / SAMPLE).write_bytes(orjson.dumps(dict(sample)))
             names.append(SAMPLE)

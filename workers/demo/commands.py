@@ -27,7 +27,8 @@ app = typer.Typer(help="Start everything and watch a click become a hint.")
 _SEED = 20261123
 _SHOPPERS = 3000
 _DAYS = 30
-_ITEM_TRIGGERS = 600
+_THINK_TOKENS = 40_000
+"""Enough for the triggers that most of its shoppers meet; more would take minutes on a CPU."""
 _WIDTH = 140
 """Columns where the output is not a terminal."""
 
@@ -78,7 +79,7 @@ def _play(
     processes = exits.enter_context(Processes(var / "logs"))
     env = {
         "AIGQ_SERVICE_ARTEFACTS": str(var / "artefacts"),
-        "AIGQ_THINK_MAX_ITEMS": str(_ITEM_TRIGGERS),
+        "AIGQ_THINK_TOKEN_BUDGET": str(_THINK_TOKENS),
         **({} if ranker is None else {"AIGQ_DIRECT_RANKER": str(ranker)}),
         **store,
     }

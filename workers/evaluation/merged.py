@@ -17,6 +17,7 @@ from service.ranking.candidates import (
     RECENT_EVENTS,
     from_co_click,
     from_popular,
+    from_text,
     from_u2q,
     from_x2q,
     live_triggers,
@@ -87,6 +88,7 @@ class Merged:
         triggers = live_triggers(behaviour, self.catalogue, CO_CLICK_TRIGGERS)
         candidates += from_x2q(triggers[:MAX_TRIGGERS], self.x2q.get, self.now)
         candidates += from_co_click(triggers, self.catalogue)
+        candidates += from_text(triggers, self.catalogue)
         candidates += from_popular(self.catalogue, case.profile, k + POPULAR_SPARE)
         hints = merge(candidates, k, exclude)
         return [hint.query for hint in hints if not novel or hint.query not in case.searched]

@@ -14,12 +14,16 @@ def problems(
     triggers: int,
     filled: int,
     difference: Difference | None,
+    *,
+    same_model: bool,
     stored: Mapping[Trigger, QueryList],
     finds: Callable[[str], bool],
 ) -> list[str]:
     """Return why a version must not become current, each in a sentence; empty if it may.
 
-    `filled` of `triggers` got a list. `difference` is against the current version, None without one; `stored` are lists as Redis gives them back.
+    `filled` of `triggers` got a list. `difference` is against the current version, None without one; `same_model`
+    whether that was made by the model of today, from which much the same is expected; `stored` are lists as Redis gives
+    them back.
     """
     found: list[str] = []
     if not triggers or filled / triggers < settings.min_coverage:
@@ -36,11 +40,11 @@ def problems(
                 f"{filled} lists, where {difference.before} has {before}: think.min_kept asks for "
                 f"{settings.min_kept:.0%}"
             )
-        if difference.changed_share > settings.max_changed:
+        if same_model and difference.changed_share > settings.max_changed:
             found.append(
                 f"{difference.changed} of {difference.shared} lists lost half of their queries or more, "
-                f"think.max_changed allows {settings.max_changed:.0%} (a new model? look at: aigq think diff "
-                f"{difference.before} {difference.after})"
+                f"think.max_changed allows {settings.max_changed:.0%}; look at: aigq think diff "
+                f"{difference.before} {difference.after}"
             )
     return found
 

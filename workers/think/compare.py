@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from service.contracts.codecs import QueryList
 from service.contracts.keys import Trigger, trigger_kind
 from workers.think.publish import X2QStore
 
@@ -65,7 +64,7 @@ async def compare(store: X2QStore, before: str, after: str, samples: int = 5) ->
                 counts["removed"] += trigger in old
                 continue
             counts["shared"] += 1
-            one, other = _queries(old[trigger]), _queries(new[trigger])
+            one, other = old[trigger].texts, new[trigger].texts
             if one == other:
                 continue
             changed = len(set(one) & set(other)) < _KEPT * len(one)
@@ -74,9 +73,14 @@ async def compare(store: X2QStore, before: str, after: str, samples: int = 5) ->
             place = hashlib.blake2b(trigger.encode(), digest_size=8).digest()
             shown = sorted([*shown, (not changed, place, Sample(trigger, one, other))], key=lambda s: s[:2])[:samples]
     by_kind = {kind: (sides[0], sides[1]) for kind, sides in sorted(lists.items())}
-    numbers = (counts[name] for name in ("added", "removed", "shared", "touched", "changed"))
-    return Difference(before, after, by_kind, *numbers, [sample for _, _, sample in shown])
-
-
-def _queries(value: QueryList) -> list[str]:
-    return [one.query for one in value.queries]
+    return Difference(
+        before,
+        after,
+        by_kind,
+        added=counts["added"],
+        removed=counts["removed"],
+        shared=counts["shared"],
+        touched=counts["touched"],
+        changed=counts["changed"],
+        samples=[sample for _, _, sample in shown],
+    )

@@ -108,9 +108,14 @@ class Job:
         report.kinds = _by_kind(prompts, filled)
         report.drops, report.seconds = dict(self._drops), round(time.monotonic() - started, 2)
         difference = await compare(self._store, current, version) if current else None
-        report.changed = difference and round(difference.changed_share, 4)
+        if difference is not None:
+            report.changed = round(difference.changed_share, 4)
         stored = await self._store.lists(version, sorted(filled)[:: max(1, len(filled) // 100)])
-        found = problems(self._settings.think, len(prompts), len(filled), difference, stored, self._catalogue.finds)
+        before = (await self._store.info()).get(current or "", {})
+        found = problems(
+            self._settings.think, len(prompts), len(filled), difference, stored=stored, finds=self._catalogue.finds,
+            same_model=before.get("model") == report.model,
+        )  # fmt: skip
         if found and (not force or not filled):
             raise PublishError(
                 f"not published: {'; '.join(found)}. Dropped: {report.drops}. The current version stays."
@@ -127,7 +132,7 @@ class Job:
         prompts: Mapping[Trigger, TriggerPrompt],
         contexts: Mapping[Trigger, str],
     ) -> dict[Trigger, int]:
-        """Copy the lists that would come out the same; return their sizes. What a killed run made is newer, so first."""
+        """Copy the lists that would come out the same, of killed runs first; return their sizes."""
         copied: dict[Trigger, int] = {}
         for source in [*await self._store.unfinished(), *([current] if current else [])]:
             known = await self._store.contexts(source)
@@ -155,7 +160,8 @@ class Job:
             return False
         known = await self._store.lists(source, [one.trigger for one in probes])
         lists, _ = await self._ask(probes, Counter())
-        same = sum(key in known and lists[key].queries == known[key].queries for key in lists)
+        # Texts alone: stored scores are rounded.
+        same = sum(key in known and value.texts == known[key].texts for key, value in lists.items())
         return 2 * same < len(probes)
 
     async def _generate(

@@ -1,8 +1,8 @@
 """The life of an x2q version: written beside the current one, checked, then one pointer flips.
 
 Lists are written with a TTL, so an abandoned version goes away by itself; the TTL is taken off just before the flip and
-put on the replaced version after it. The same steps make a rollback. Beside its lists a version keeps what each was made
-from (`contexts`), so that the next one generates only what would come out otherwise, a killed run's lists included.
+put on the replaced version after it. The same steps make a rollback. Beside its lists a version keeps what each was
+made from (`contexts`), so that the next one generates only what would come out otherwise; a killed run's count too.
 """
 
 import time

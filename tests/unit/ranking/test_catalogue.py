@@ -7,7 +7,18 @@ import orjson
 import pytest
 
 from service.contracts.errors import ArtefactError
-from service.ranking.catalogue import CO_CLICK, CURRENT, EVERYONE, ITEMS, MANIFEST, POPULAR, SAMPLE, WORDS, Catalogue
+from service.ranking.catalogue import (
+    CO_CLICK,
+    CURRENT,
+    EVERYONE,
+    ITEMS,
+    MANIFEST,
+    POPULAR,
+    SAMPLE,
+    TEXT,
+    WORDS,
+    Catalogue,
+)
 from tests.support import SAMPLE_SHOP, TENT, TENT_CATEGORY
 
 
@@ -47,6 +58,12 @@ def test_what_a_query_finds(catalogue: Catalogue) -> None:
     assert not catalogue.finds("thermos flask x" + "x" * 600)
 
 
+def test_what_a_query_is_about(catalogue: Catalogue) -> None:
+    """The category of most items that it finds; a query that finds nothing is about nothing."""
+    assert catalogue.query_category("tents for two persons") == TENT_CATEGORY
+    assert catalogue.query_category("two person tnet") is None
+
+
 def test_popular_and_sample(catalogue: Catalogue) -> None:
     """Everyone's list is always there, best first, scores in (0, 1]."""
     scores = [q.score for q in catalogue.popular[EVERYONE]]
@@ -56,7 +73,7 @@ def test_popular_and_sample(catalogue: Catalogue) -> None:
     assert catalogue.sample == SAMPLE_SHOP
 
 
-@pytest.mark.parametrize("name", [ITEMS, CO_CLICK, POPULAR, WORDS, SAMPLE, MANIFEST])
+@pytest.mark.parametrize("name", [ITEMS, CO_CLICK, TEXT, POPULAR, WORDS, SAMPLE, MANIFEST])
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_a_half_copied_file_is_refused(root: Path, name: str, share: float) -> None:
     """LMDB would crash the process on one (SIGBUS), so it is never opened."""
@@ -66,7 +83,7 @@ def test_a_half_copied_file_is_refused(root: Path, name: str, share: float) -> N
         Catalogue.open(root)
 
 
-@pytest.mark.parametrize("name", [ITEMS, CO_CLICK, POPULAR, WORDS, SAMPLE])
+@pytest.mark.parametrize("name", [ITEMS, CO_CLICK, TEXT, POPULAR, WORDS, SAMPLE])
 def test_an_altered_file_is_refused(root: Path, name: str) -> None:
     """One changed byte is enough."""
     path = _version(root) / name
@@ -77,7 +94,7 @@ def test_an_altered_file_is_refused(root: Path, name: str) -> None:
         Catalogue.open(root)
 
 
-@pytest.mark.parametrize("name", [ITEMS, CO_CLICK, POPULAR, WORDS, SAMPLE, MANIFEST])
+@pytest.mark.parametrize("name", [ITEMS, CO_CLICK, TEXT, POPULAR, WORDS, SAMPLE, MANIFEST])
 def test_a_missing_file_is_refused(root: Path, name: str) -> None:
     """The message has the path and the fix."""
     (_version(root) / name).unlink()

@@ -1,31 +1,62 @@
-"""Which triggers get a list."""
+"""Which triggers get a list: the most traffic a token, and none that tells of few shoppers."""
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from service.contracts.errors import ArtefactError
-from service.contracts.keys import category_trigger, item_trigger
-from tests.support import TENT, TENT_CATEGORY
+from service.contracts.keys import category_trigger, item_trigger, query_trigger, segment_trigger, trigger_kind
+from tests.support import POPULAR_WITH_ALL, RARE_QUERY, TENT, TENT_CATEGORY
 from workers.think.triggers import select
 
+PLENTY = 1_000_000
 
-def test_all_categories_and_the_most_clicked_items(dataset: Path) -> None:
-    """Clicked items come first, so that a small budget is spent where shoppers are."""
-    triggers = [one.trigger for one in select(dataset, 2)]
-    assert category_trigger(TENT_CATEGORY) in triggers
-    assert [t for t in triggers if t.startswith("item:")] == [item_trigger(TENT), item_trigger("stove-1")]
+
+def test_every_kind_is_chosen_best_first(dataset: Path) -> None:
+    """Items, categories, queries and segments, by how often a request would have looked them up."""
+    triggers = [one.trigger for one in select(dataset, 100, PLENTY, 30.0).prompts]
+    assert {item_trigger(TENT), category_trigger(TENT_CATEGORY), query_trigger(POPULAR_WITH_ALL)} <= set(triggers)
+    assert segment_trigger("parent") in triggers
+    assert triggers.index(item_trigger(TENT)) < triggers.index(item_trigger("stove-1"))
     assert category_trigger("") not in triggers
 
 
+def test_a_budget_is_spent_where_the_traffic_is(dataset: Path) -> None:
+    """A small one covers less, and says how much; the best triggers stay."""
+    whole, half = select(dataset, 100, PLENTY, 30.0), select(dataset, 100, 300, 30.0)
+    assert 0 < len(half.prompts) < len(whole.prompts)
+    assert half.prompts[0] == whole.prompts[0]
+    assert 0 < half.covered["all"] < whole.covered["all"] == 1.0
+    assert sum(trigger_kind(one.trigger) == "item" for one in select(dataset, 1, PLENTY, 30.0).prompts) == 1
+
+
+def test_what_few_shoppers_typed_is_no_trigger(dataset: Path) -> None:
+    """It would become a key that others read; so would personal data."""
+    triggers = {one.trigger for one in select(dataset, 100, PLENTY, 30.0).prompts}
+    assert query_trigger(RARE_QUERY) not in triggers
+    assert not any("+49" in trigger for trigger in triggers)
+
+
+def test_who_refused_consent_is_not_counted(dataset: Path) -> None:
+    """Not their searches, nor their segment."""
+    before = {one.trigger: one.traffic for one in select(dataset, 100, PLENTY, 30.0).prompts}
+    profiles = pl.read_parquet(dataset / "profiles.parquet")
+    profiles.with_columns(consent=pl.col("user_id") != "u0").write_parquet(dataset / "profiles.parquet")
+    after = {one.trigger: one.traffic for one in select(dataset, 100, PLENTY, 30.0).prompts}
+    assert after[query_trigger(POPULAR_WITH_ALL)] == before[query_trigger(POPULAR_WITH_ALL)] - 1
+    assert after[segment_trigger("parent")] == before[segment_trigger("parent")] - 1
+
+
 def test_items_without_clicks_or_category_have_a_prompt_too(dataset: Path) -> None:
-    """Every item can be asked for."""
-    prompts = {one.trigger: one.prompt for one in select(dataset, 100)}
-    assert prompts[item_trigger("odd-1")] == "<x2q><item>thing without category<category><hints>"
-    assert prompts[category_trigger(TENT_CATEGORY)] == "<x2q><category>outdoors camping tents<hints>"
+    """Every item can be asked for; a query's list must not repeat it."""
+    found = {one.trigger: one for one in select(dataset, 100, PLENTY, 30.0).prompts}
+    assert found[item_trigger("odd-1")].prompt == "<x2q><item>thing without category<category><hints>"
+    assert found[category_trigger(TENT_CATEGORY)].prompt == "<x2q><category>outdoors camping tents<hints>"
+    assert found[query_trigger(POPULAR_WITH_ALL)].query == POPULAR_WITH_ALL
 
 
 def test_a_missing_dataset_is_named(tmp_path: Path) -> None:
     """With the command that makes one."""
     with pytest.raises(ArtefactError, match=r"items\.parquet: missing"):
-        select(tmp_path, 1)
+        select(tmp_path, 1, 1, 1.0)

@@ -1,0 +1,12 @@
+"""What shoppers call things like the latest items, where logs say nothing of them: looked up in the artefact."""
+
+from collections.abc import Sequence
+
+from service.ranking.candidates import LiveTrigger, from_text
+from service.ranking.catalogue import Catalogue
+from service.ranking.merge import Candidate
+
+
+def recall(catalogue: Catalogue, triggers: Sequence[LiveTrigger]) -> list[Candidate]:
+    """Return candidates for the latest triggers, best first a trigger."""
+    return from_text(triggers, catalogue)

@@ -1,0 +1,168 @@
+"""A Think run on a real Redis: what is copied, what is asked for, what is refused, and what a kill leaves behind."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.contracts.codecs import decode_list
+from service.contracts.errors import GeneratorUnavailable
+from service.contracts.settings import Settings, ThinkSettings
+from tests.integration.rig import Rig
+from workers.common.fake_generator import FakeGenerator
+from workers.common.generator import Generation
+from workers.think.compare import compare
+from workers.think.job import Job, Progress
+from workers.think.publish import PublishError, X2QStore
+from workers.think.triggers import Selection, select
+
+DAY_S = 24 * 3600
+_LIST_TOKENS = 30.0
+
+
+def write(prompt: str) -> str:
+    """Answer with a list that tells the prompt, and a line that is dropped."""
+    return f"gear {abs(hash(prompt)) % 1000}\nsleeping bag\n<b>"
+
+
+class Counted(FakeGenerator):
+    """Remembers what it was asked, and dies at the batch number `dies_at`."""
+
+    def __init__(self, reply: Callable[[str], str | None] = write, dies_at: int | None = None) -> None:
+        """Answer by `reply`."""
+        super().__init__(reply)
+        self.asked: list[str] = []
+        self._batches, self._dies_at = 0, dies_at
+
+    async def generate(self, prompts: Sequence[str]) -> list[Generation | None]:
+        """See `Generator.generate`."""
+        self._batches += 1
+        if self._batches == self._dies_at:
+            raise GeneratorUnavailable("killed")
+        self.asked += prompts
+        return await super().generate(prompts)
+
+
+class Think:
+    """A store, settings and triggers of a small dataset."""
+
+    def __init__(self, rig: Rig, dataset: Path, **think: Any) -> None:
+        """Work in the rig's namespace."""
+        self.rig = rig
+        self.store = X2QStore(rig.redis, rig.keys, 6 * 3600)
+        self.settings: Settings = rig.settings.model_copy(update={"think": ThinkSettings(batch_size=2, **think)})
+        self.chosen = select(dataset, 4, 100_000, _LIST_TOKENS)
+        self.seen: list[Progress] = []
+
+    async def run(self, generator: Counted, chosen: Selection | None = None, **options: bool) -> Any:
+        """Run the job once; return its version, report and difference."""
+        job = Job(self.store, generator, self.rig.catalogue, self.settings)
+        return await job.run(chosen or self.chosen, self.seen.append, **options)
+
+
+@pytest.fixture
+async def think(make_rig: Callable[..., Rig], dataset: Path) -> Think:
+    """Return a job's surroundings in a namespace of its own."""
+    return Think(make_rig(), dataset)
+
+
+async def test_what_the_model_wrote_is_published(think: Think) -> None:
+    """A list for each trigger, read back, counted by kind; progress ends at the end with nothing left to spend."""
+    version, report, difference = await think.run(Counted())
+    assert await think.store.current() == version
+    total = len(think.chosen.prompts)
+    assert (report.triggers, report.filled, report.generated, report.copied) == (total, total, total, 0)
+    assert sum(asked for asked, _ in report.kinds.values()) == total
+    assert {"item", "category", "query", "segment"} >= report.kinds.keys() >= {"item", "category"}
+    assert report.drops["markup"] == total
+    assert difference is None
+    assert (think.seen[-1].done, think.seen[-1].tokens_left) == (total, 0)
+    first = think.chosen.prompts[0]
+    raw = await think.rig.redis.get(think.rig.keys.x2q(version, first.trigger))
+    assert "sleeping bag" in [one.query for one in decode_list(first.trigger, raw).queries]
+
+
+async def test_only_what_changed_is_asked_for(think: Think) -> None:
+    """The rest is copied; the new version is whole, and compared with the last."""
+    await think.run(Counted())
+    first, *others = think.chosen.prompts
+    changed = Selection([replace(first, prompt=first.prompt + "!"), *others], think.chosen.covered)
+    again = Counted()
+    version, report, difference = await think.run(again, changed)
+    assert (report.copied, report.generated) == (len(others), 1)
+    assert again.asked.count(first.prompt + "!") == 1
+    assert report.filled == len(think.chosen.prompts)
+    assert (difference.added, difference.removed, difference.shared) == (0, 0, report.filled)
+    assert difference.touched == 1
+    contexts = await think.store.contexts(version)
+    assert contexts.keys() == {one.trigger for one in changed.prompts}
+
+
+async def test_another_checkpoint_under_the_same_name_is_noticed(think: Think) -> None:
+    """A few lists are asked for again; if they come out otherwise, nothing is copied."""
+    await think.run(Counted())
+    version, report, _ = await think.run(Counted(lambda prompt: "tent pegs\n" + write(prompt)), force=True)
+    assert (report.copied, report.generated) == (0, len(think.chosen.prompts))
+    assert await think.store.current() == version
+
+
+async def test_a_killed_run_is_resumed(think: Think) -> None:
+    """Nothing was published; what it made is not asked for again, and it is no version to go back to."""
+    dying = Counted(dies_at=3)
+    with pytest.raises(GeneratorUnavailable):
+        await think.run(dying)
+    assert await think.store.current() is None
+    assert len(await think.store.unfinished()) == 1
+    again = Counted()
+    _, report, _ = await think.run(again)
+    assert report.copied == len(dying.asked) == 4
+    assert report.generated == len(think.chosen.prompts) - 4
+    assert report.filled == len(think.chosen.prompts)
+
+
+@pytest.mark.parametrize("reply", [lambda _: None, lambda _: "<b>", lambda p: "tent pegs" if "<item>" in p else ""])
+async def test_low_coverage_is_refused(think: Think, reply: Callable[[str], str | None]) -> None:
+    """A model that went wrong does not replace a version that works; what it wrote goes by itself."""
+    good, _, _ = await think.run(Counted())
+    with pytest.raises(PublishError, match=r"triggers got a list.*version stays"):
+        await think.run(Counted(reply), everything=True)
+    assert await think.store.current() == good
+    async for key in think.rig.redis.scan_iter(match=think.rig.keys.x2q_pattern()):
+        if think.rig.keys.x2q_version(key.decode()) != good:
+            assert 0 < await think.rig.redis.ttl(key) <= DAY_S
+
+
+async def test_a_version_far_from_the_last_one_is_refused(think: Think) -> None:
+    """The same model writes much the same; fewer triggers are noticed too. `force` overrules both."""
+    good, _, _ = await think.run(Counted())
+    other = Counted(lambda prompt: f"lamp {len(prompt)}\ndesk {len(prompt)}\nchair")
+    with pytest.raises(PublishError, match=r"lost half of their queries.*aigq think diff"):
+        await think.run(other, everything=True)
+    half = Selection(think.chosen.prompts[: len(think.chosen.prompts) // 2], think.chosen.covered)
+    with pytest.raises(PublishError, match=r"think\.min_kept"):
+        await think.run(Counted(), half)
+    assert await think.store.current() == good
+    version, _, _ = await think.run(Counted(), half, force=True)
+    assert await think.store.current() == version
+
+
+async def test_nothing_is_never_published(think: Think) -> None:
+    """Not even by force: an empty dataset is no reason to serve nothing."""
+    for force in (False, True):
+        with pytest.raises(PublishError, match="0 of 0"):
+            await think.run(Counted(), Selection([], {}), force=force)
+    assert await think.store.current() is None
+
+
+async def test_a_difference_says_what_came_and_went(think: Think) -> None:
+    """By kind, with samples of what changed."""
+    old, _, _ = await think.run(Counted())
+    gone, *kept = think.chosen.prompts
+    new, _, _ = await think.run(Counted(), Selection(kept, think.chosen.covered), force=True)
+    found = await compare(think.store, old, new)
+    assert (found.removed, found.added, found.touched) == (1, 0, 0)
+    kind = gone.trigger.split(":")[0]
+    assert found.lists[kind][0] == found.lists[kind][1] + 1
+    assert found.samples == []

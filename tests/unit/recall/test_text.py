@@ -1,0 +1,39 @@
+"""Text recall: what items of which the logs know nothing lead to."""
+
+from pathlib import Path
+from typing import Any
+
+from service.contracts.codecs import BehaviourEntry
+from service.ranking.candidates import CO_CLICK_TRIGGERS, live_triggers
+from service.ranking.merge import WEIGHT_TEXT
+from service.ranking.trigger_table import TriggerTable
+from service.recall import text
+
+
+class _Shop:
+    """A catalogue that knows no categories, and a table."""
+
+    def __init__(self, path: Path) -> None:
+        TriggerTable.write(
+            path, [("item:new", [("trail shoes", 7.0), ("shoes", 3.0)]), ("item:older", [("lamp", 9.0)])]
+        )
+        self.text = TriggerTable.open(path)
+
+    def category(self, item_id: str) -> None:
+        """None is known."""
+        del item_id
+
+
+def test_the_latest_items_words_lead(tmp_path: Path) -> None:
+    """By rank within an item, whatever its scores; older items weigh less; what the table lacks is passed over."""
+    shop: Any = _Shop(tmp_path / "text.mdb")
+    acts = [("click", "new"), ("click", "known"), ("search", "tent"), ("click", "older")]
+    behaviour = [BehaviourEntry(kind, 100.0 - n, ref) for n, (kind, ref) in enumerate(acts)]
+    found = text.recall(shop, live_triggers(behaviour, shop, CO_CLICK_TRIGGERS))
+    assert [(one.query, one.trigger) for one in found] == [
+        ("trail shoes", "item:new"), ("shoes", "item:new"), ("lamp", "item:older"),
+    ]  # fmt: skip
+    assert found[0].score == WEIGHT_TEXT > found[1].score
+    assert found[0].score > found[2].score
+    assert {one.source for one in found} == {"text"}
+    shop.text.close()
