@@ -73,6 +73,7 @@ class VllmSettings(_Section):
     api_key: SecretStr | None = None
     timeout_s: Seconds = 60.0
     retries: int = Field(2, ge=0, le=10, description="of a request that failed in a way that may pass")
+    chat: bool = Field(default=False, description="ask in plain language through the model's chat template")
     max_tokens: int = Field(96, ge=8, le=4096, description="token cap of one list")
     temperature: float = Field(0.0, ge=0, le=2)
     presence_penalty: float = Field(2.0, ge=0, le=2, description="keeps small models from repeating themselves")

@@ -26,7 +26,7 @@ BEHAVIOUR: Final[Mapping[str, str]] = {
     "purchase": "<purchase>",
     "hint_click": "<hint_click>",
 }
-_VERBS: Final[Mapping[str, str]] = {
+VERBS: Final[Mapping[str, str]] = {
     "search": "searched for",
     "click": "opened the product",
     "cart": "put into the cart the product",
@@ -113,7 +113,7 @@ def render_plain(actions: Iterable[Action], profile: Mapping[str, str], now: flo
         lines.append(f"About the shopper: {', '.join(values)}.")
     lines.append("What the shopper did, oldest first:")
     known = sorted((a for a in actions if a.type in BEHAVIOUR), key=lambda a: a.ts)[-MAX_EVENTS:]
-    lines += [f'- {_ago(now - a.ts)} {_VERBS[a.type]} "{clean(a.text)}"' for a in known]
+    lines += [f'- {_ago(now - a.ts)} {VERBS[a.type]} "{clean(a.text)}"' for a in known]
     lines.append("Suggest ten searches that the shopper is about to want, one a line, the likeliest first:")
     return "\n".join(lines) + "\n"
 

@@ -16,6 +16,7 @@ from service.contracts.errors import GeneratorUnavailable, WrongModel
 from service.contracts.settings import VllmSettings
 from workers.common.generator import Generation
 from workers.common.prompt import SPECIAL_TOKENS
+from workers.common.spoken import spoken
 
 _MAX_DETAIL: Final = 200
 _RETRY_S: Final = 0.2
@@ -59,6 +60,8 @@ class VllmGenerator:
                 f"{self._settings.url} serves {', '.join(served)}, not {self._settings.model}: "
                 "set vllm.model, or start vLLM with --served-model-name"
             )
+        if self._settings.chat:
+            return  # its tokens are its own
         text = "".join(SPECIAL_TOKENS)
         told = await self._request(
             "POST", "/tokenize", {"model": self._settings.model, "prompt": text, "add_special_tokens": False}
@@ -70,7 +73,8 @@ class VllmGenerator:
         if _value(told, "count") != len(SPECIAL_TOKENS):
             raise WrongModel(
                 f"{self._settings.model} at {self._settings.url} has not the special tokens of AIGQ's prompts: "
-                f"{len(SPECIAL_TOKENS)} became {_value(told, 'count')} tokens; serve a model that aigq train made"
+                f"{len(SPECIAL_TOKENS)} became {_value(told, 'count')} tokens; serve a model that aigq train made, "
+                "or set vllm.chat = true to ask it in words"
             )
 
     async def waiting(self) -> int:
@@ -85,6 +89,8 @@ class VllmGenerator:
 
     async def generate(self, prompts: Sequence[str]) -> list[Generation | None]:
         """See `Generator.generate`. A batch that is refused is halved until the prompt at fault is found."""
+        if self._settings.chat:
+            return list(await asyncio.gather(*map(self._converse, prompts)))
         if not prompts:
             return []
         response = await self._request(
@@ -112,6 +118,37 @@ class VllmGenerator:
         if response.status_code != HTTPStatus.OK:
             raise GeneratorUnavailable(f"vLLM answers {response.status_code}: {response.text[:_MAX_DETAIL]}")
         return self._parse(response, len(prompts))
+
+    async def _converse(self, prompt: str) -> Generation | None:
+        """Ask for one list in plain language; a chat is one a request, and vLLM batches requests."""
+        response = await self._request(
+            "POST",
+            "/v1/chat/completions",
+            {
+                "model": self._settings.model,
+                "messages": [{"role": "user", "content": spoken(prompt)}],
+                "max_tokens": self._settings.max_tokens,
+                "temperature": self._settings.temperature,
+                "presence_penalty": self._settings.presence_penalty,
+            },
+            max_bytes=_MAX_BYTES_A_PROMPT,
+        )
+        if response.status_code in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}:
+            return None
+        if response.status_code == HTTPStatus.NOT_FOUND:
+            raise WrongModel(
+                f"{self._settings.url} has no chat with {self._settings.model}: {response.text[:_MAX_DETAIL]}"
+            )
+        if response.status_code != HTTPStatus.OK:
+            raise GeneratorUnavailable(f"vLLM answers {response.status_code}: {response.text[:_MAX_DETAIL]}")
+        choice = next(iter(_field(response, "choices")), {})
+        message = choice.get("message")
+        text = message.get("content") if isinstance(message, dict) else None
+        if not isinstance(text, str):
+            raise GeneratorUnavailable(f"vLLM's chat has no text: {response.text[:_MAX_DETAIL]}")
+        usage = response.json().get("usage")
+        tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
+        return Generation(text, tokens if isinstance(tokens, int) else 0, choice.get("finish_reason") == "length")
 
     async def _request(
         self,

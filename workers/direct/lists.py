@@ -52,7 +52,7 @@ class ListMaker:
         """
         vllm = self._settings.vllm
         made_from = orjson.dumps([
-            _RECIPE, prompt, vllm.model, vllm.max_tokens, vllm.temperature, vllm.presence_penalty,
+            _RECIPE, prompt, vllm.model, vllm.chat, vllm.max_tokens, vllm.temperature, vllm.presence_penalty,
             self._catalogue.version, str(self._settings.direct.ranker or ""),
         ])  # fmt: skip
         return base64.urlsafe_b64encode(hashlib.blake2b(made_from, digest_size=_DIGEST_BYTES).digest()).decode("ascii")

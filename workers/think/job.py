@@ -66,7 +66,7 @@ class Progress:
 
 def context_digest(prompt: str, settings: VllmSettings) -> str:
     """Return a short name of all that a list is made from, save the catalogue, by which copies are filtered again."""
-    asked = [settings.model, settings.max_tokens, settings.temperature, settings.presence_penalty]
+    asked = [settings.model, settings.chat, settings.max_tokens, settings.temperature, settings.presence_penalty]
     return hashlib.blake2b(orjson.dumps([_RECIPE, prompt, *asked]), digest_size=8).hexdigest()
 
 
