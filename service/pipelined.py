@@ -69,16 +69,22 @@ class PipelinedRedis:
         """Hang up."""
         if self._connecting is not None:
             self._connecting.cancel()
+            await asyncio.wait({self._connecting})
         if self._link is not None:
             self._link.drop("closed")
+            await self._link.gone.wait()
 
     async def _answer(self, commands: list[Command], timeout_s: float | None) -> Any:
-        limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
         link = self._link
+        limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
         try:
-            async with asyncio.timeout(limit_s):
-                if link is None or link.lost:
+            if link is None or link.lost:  # connecting has its own timeout; the caller's bounds both
+                started = time.monotonic()
+                async with asyncio.timeout(timeout_s):
                     link = await self._connected()
+                if timeout_s is not None:
+                    limit_s = min(limit_s, timeout_s - (time.monotonic() - started))
+            async with asyncio.timeout(limit_s):
                 return await link.send(commands)
         except TimeoutError:
             if link is not None:
@@ -151,6 +157,8 @@ class _Link(asyncio.Protocol):
     def __init__(self) -> None:
         self.waiting: deque[_Batch] = deque()
         self.lost = False
+        self.gone = asyncio.Event()
+        """Whether the socket is closed."""
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
         self._transport: asyncio.Transport
         self._heard_at = 0.0
@@ -199,3 +207,4 @@ class _Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
         self.drop(f"the connection to Redis is lost: {exc or 'closed'}")
+        self.gone.set()

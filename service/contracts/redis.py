@@ -26,11 +26,11 @@ class _TimedPool(BlockingConnectionPool):
         super().__init__(**options)
         self._waited = waited
 
-    async def get_connection(self, command_name: str | None = None, *keys: Any, **options: Any) -> Any:
+    async def get_connection(self, *_: Any, **__: Any) -> Any:  # its arguments are deprecated
         """See the base class."""
         started = time.perf_counter()
         try:
-            return await super().get_connection(command_name, *keys, **options)  # type: ignore[no-untyped-call]
+            return await super().get_connection()  # type: ignore[no-untyped-call]
         finally:
             self._waited(time.perf_counter() - started)
 

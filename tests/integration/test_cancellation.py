@@ -15,7 +15,7 @@ from tests.integration.support import eventually_async, query_list
 
 REQUESTS = 10_000
 _AT_ONCE = 40
-_LONGEST_S = 0.01
+_LONGEST_S = 0.005
 LISTS = {"ann": ("sleeping bag", "tent pole"), "bob": ("desk lamp", "office chair")}
 
 
@@ -59,7 +59,7 @@ async def test_cancelled_requests_cross_nothing_and_lose_nothing(make_settings: 
         for start in range(0, REQUESTS, _AT_ONCE):
             await asyncio.gather(*(give_up(number) for number in range(start, start + _AT_ONCE)))
         assert outcomes["wrong"] == 0
-        assert min(outcomes["cancelled"], outcomes["right"]) > REQUESTS / 20, outcomes
+        assert min(outcomes["cancelled"], outcomes["right"]) > REQUESTS / 100, outcomes
         await eventually_async(lambda: _all_answered(state))
         for number in range(100):
             user_id = ("ann", "bob")[number % 2]

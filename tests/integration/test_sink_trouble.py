@@ -231,7 +231,8 @@ async def test_the_importer_takes_what_was_written(client: Redis, settings: Sett
     """Unchanged, behaviour and served lists: every line is counted, none is rejected."""
     now = time.time()
     store = ShopperStore(client, _keys(settings), settings)
-    served = ServedLog(PipelinedRedis(settings.redis, 5000), _keys(settings), 10_000)
+    pipelined = PipelinedRedis(settings.redis, 5000)
+    served = ServedLog(pipelined, _keys(settings), 10_000)
     for n in range(60):
         ids = {"user_id": f"u{n}", "ts": now - 3600 + n}
         events = [
@@ -244,6 +245,7 @@ async def test_the_importer_takes_what_was_written(client: Redis, settings: Sett
         line = {"event_id": f"r{n}", "type": "hint_served", "request_id": f"r{n}", "arm": "a", "policy": "p"}
         served.append({**line, **ids, **lists})
     await served.flush()
+    await pipelined.aclose()
     out = tmp_path / "logs"
     done = _aigq(settings, "sink", "--out", str(out), "--once", "--json")
     types = {"search": 60, "click": 60, "hint_exposure": 60, "hint_served": 60}

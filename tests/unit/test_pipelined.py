@@ -159,3 +159,25 @@ async def test_nobody_there() -> None:
     await redis.aclose()
     with pytest.raises(ConfigError, match="URL"):
         PipelinedRedis(RedisSettings(url=SecretStr("http://secret@x")), 500)
+
+
+async def test_connecting_does_not_count_as_a_slow_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has its own timeout; a caller with a deadline is told in time. Closing meanwhile leaves nothing."""
+    loop = asyncio.get_running_loop()
+    connect = loop.create_connection
+
+    async def slowly(*args: object, **options: object) -> object:
+        await asyncio.sleep(0.06)
+        return await connect(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "create_connection", slowly)
+    async with serving(echo, timeout_ms=40) as (redis, connections):
+        with pytest.raises(StoreUnavailable):
+            await redis.execute("ECHO", "hasty", timeout_s=0.02)
+        assert await redis.execute("ECHO", "patient") == b"patient"
+        assert connections == [1]
+    async with serving(echo) as (redis, connections):
+        with pytest.raises(StoreUnavailable):
+            await redis.execute("ECHO", "hasty", timeout_s=0.01)
+        await redis.aclose()
+        assert connections == [0]
