@@ -9,57 +9,56 @@ from tests.integration.rig import HookedGenerator, Rig
 MakeRig = Callable[..., Rig]
 
 
+def _with(rig: Rig, **direct: int) -> Rig:
+    """Return `rig` with other settings of Direct."""
+    changed = rig.settings.direct.model_copy(update=direct)
+    return replace(rig, settings=rig.settings.model_copy(update={"direct": changed}))
+
+
+class Together(HookedGenerator):
+    """Holds batches back until `expected` are at work, then asks Redis `turns` times; `most` were there at once."""
+
+    def __init__(self, rig: Rig, expected: int, turns: int) -> None:
+        """Wait for so many."""
+        super().__init__(self._during)
+        self._rig, self._expected, self._turns = rig, expected, turns
+        self._at_work, self.most = 0, 0
+        self._together = asyncio.Event()
+
+    async def _during(self, _: Sequence[str]) -> None:
+        self._at_work += 1
+        self.most = max(self.most, self._at_work)
+        if self._at_work == self._expected:
+            self._together.set()
+        await self._together.wait()
+        for _turn in range(self._turns):
+            await self._rig.redis.ping()
+        self._at_work -= 1
+
+
 async def test_batches_are_at_work_together(make_rig: MakeRig) -> None:
     """The next batch is at the model while one is generated; never more than `direct.in_flight`."""
-    rig = make_rig()
-    direct = rig.settings.direct.model_copy(update={"in_flight": 3, "batch_size": 2})
-    rig = replace(rig, settings=rig.settings.model_copy(update={"direct": direct}))
+    rig = _with(make_rig(), in_flight=3, batch_size=2)
     for number in range(20):
         await rig.search(f"u{number}", f"tent {number}")
-    at_work, most = 0, 0
-    together = asyncio.Event()
-
-    async def during(_: Sequence[str]) -> None:
-        nonlocal at_work, most
-        at_work += 1
-        most = max(most, at_work)
-        if at_work == 3:
-            together.set()
-        await together.wait()
-        await rig.redis.ping()
-        at_work -= 1
-
-    await rig.run_until(rig.worker(HookedGenerator(during)), rig.idle)
-    assert most == 3
+    generator = Together(rig, expected=3, turns=1)
+    await rig.run_until(rig.worker(generator), rig.idle)
+    assert generator.most == 3
 
 
 async def test_a_busy_model_is_left_alone(make_rig: MakeRig) -> None:
     """While a batch's worth of prompts waits at the model, a worker has two batches at work and claims no third."""
-    rig = make_rig()
-    direct = rig.settings.direct.model_copy(update={"batch_size": 2})
-    rig = replace(rig, settings=rig.settings.model_copy(update={"direct": direct}))
-    at_work, most = 0, 0
-    together = asyncio.Event()
+    rig = _with(make_rig(), batch_size=2)
 
-    async def during(_: Sequence[str]) -> None:
-        nonlocal at_work, most
-        at_work += 1
-        most = max(most, at_work)
-        if at_work == 2:
-            together.set()
-        await together.wait()
-        for _turn in range(5):
-            await rig.redis.ping()
-        at_work -= 1
-
-    class Busy(HookedGenerator):
+    class Busy(Together):
         async def waiting(self) -> int:
             return 2
 
     for number in range(8):
         await rig.search(f"u{number}", f"tent {number}")
-    await rig.run_until(rig.worker(Busy(during)), rig.idle)
-    assert most == 2
+    generator = Busy(rig, expected=2, turns=5)
+    await rig.run_until(rig.worker(generator), rig.idle)
+    assert generator.most == 2
 
 
 async def test_stopping_gives_leases_back(make_rig: MakeRig) -> None:
