@@ -78,6 +78,11 @@ class VllmSettings(_Section):
     temperature: float = Field(0.0, ge=0, le=2)
     presence_penalty: float = Field(2.0, ge=0, le=2, description="keeps small models from repeating themselves")
 
+    @property
+    def recipe(self) -> tuple[str | bool | float, ...]:
+        """All by which the same prompt gets another list; what digests of lists are made from."""
+        return (self.model, self.chat, self.max_tokens, self.temperature, self.presence_penalty)
+
 
 class DirectSettings(_Section):
     """The nearline worker (AIGQ-Direct)."""

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import orjson
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from service.contracts import lua
-from service.contracts.errors import StoreUnavailable
 from service.contracts.keys import Keys
+from workers.direct.queue import execute
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +37,10 @@ class DeadLetters:
         pipe = self._redis.pipeline(transaction=False)
         for partition in range(self._keys.partitions):
             pipe.hgetall(self._keys.dead(partition))
-        try:
-            held = await pipe.execute()
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"Redis does not answer: {error}") from error
         letters = [
-            DeadLetter(sid.decode(), *orjson.loads(value)) for partition in held for sid, value in partition.items()
+            DeadLetter(sid.decode(), *orjson.loads(value))
+            for partition in await execute(pipe)
+            for sid, value in partition.items()
         ]
         return sorted(letters, key=lambda letter: (-letter.at_ms, letter.sid))
 
@@ -56,7 +53,4 @@ class DeadLetters:
         pipe = self._redis.pipeline(transaction=False)
         for partition in range(self._keys.partitions):
             pipe.eval(lua.REVIVE, 3, self._keys.due(partition), self._keys.tries(partition), self._keys.dead(partition))
-        try:
-            return sum(await pipe.execute())
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"Redis does not answer: {error}") from error
+        return sum(await execute(pipe))

@@ -50,11 +50,8 @@ class ListMaker:
         Two equal digests mean that the same list would be written again, so it need not be. Ages are in the prompt as
         buckets, so a digest lasts until an action passes into the next one.
         """
-        vllm = self._settings.vllm
-        made_from = orjson.dumps([
-            _RECIPE, prompt, vllm.model, vllm.chat, vllm.max_tokens, vllm.temperature, vllm.presence_penalty,
-            self._catalogue.version, str(self._settings.direct.ranker or ""),
-        ])  # fmt: skip
+        ranker = str(self._settings.direct.ranker or "")
+        made_from = orjson.dumps([_RECIPE, prompt, *self._settings.vllm.recipe, self._catalogue.version, ranker])
         return base64.urlsafe_b64encode(hashlib.blake2b(made_from, digest_size=_DIGEST_BYTES).digest()).decode("ascii")
 
     def unchanged(self, shopper: DueShopper, digest: str) -> QueryList | None:

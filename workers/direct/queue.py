@@ -86,7 +86,7 @@ class DueQueue:
                     key(partition) for key in (self._keys.due, self._keys.leases, self._keys.tries, self._keys.dead)
                 ]
                 pipe.eval(lua.CLAIM, len(names), *names, token, lease_ms, share, queue.max_tries, ttl_s)
-            for partition, flat in zip(chosen, await self._execute(pipe), strict=True):
+            for partition, flat in zip(chosen, await execute(pipe), strict=True):
                 found = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
                 leases.extend(Lease(sid.decode(), token, int(late), int(tries)) for sid, late, tries in found)
                 if len(flat) == 3 * share:
@@ -100,7 +100,7 @@ class DueQueue:
         pipe = self._redis.pipeline(transaction=False)
         for partition in range(self._keys.partitions):
             pipe.zrange(self._keys.due(partition), 0, 0, withscores=True)
-        heads = await self._execute(pipe)
+        heads = await execute(pipe)
         due = [(head[0][1], partition) for partition, head in enumerate(heads) if head and head[0][1] <= now_ms]
         self.oldest_late_s = max(0.0, (now_ms - min(due)[0]) / 1000) if due else 0.0
         return [partition for _, partition in sorted(due)]
@@ -124,7 +124,7 @@ class DueQueue:
             pipe.lrange(self._keys.behaviour(lease.sid), 0, self._settings.behaviour.max_events - 1)
             pipe.get(self._keys.profile(lease.sid))
             pipe.get(self._keys.u2q(lease.sid))
-        flat = await self._execute(pipe)
+        flat = await execute(pipe)
         shoppers = []
         for at, lease in enumerate(leases):
             seq, raws, raw_profile, raw_list = flat[4 * at : 4 * at + 4]
@@ -153,7 +153,7 @@ class DueQueue:
                 lease.sid, lease.token, refresh.shopper.seq, refresh.value, ttl_ms,
                 round(queue.delay_s * 1000), round(queue.max_wait_s * 1000), round(queue.cooldown_s * 1000),
             )  # fmt: skip
-        return [outcome.decode() for outcome in await self._execute(pipe)]
+        return [outcome.decode() for outcome in await execute(pipe)]
 
     async def release(self, leases: Sequence[Lease], delay_s: float) -> None:
         """Give leases back, through no fault of the shoppers; they are due again after `delay_s`.
@@ -164,7 +164,7 @@ class DueQueue:
         pipe = self._redis.pipeline(transaction=False)
         for lease in leases:
             self._release(pipe, lease, delay_s, "", 0)
-        await self._execute(pipe)
+        await execute(pipe)
 
     async def fail(self, failures: Sequence[tuple[DueShopper, str]]) -> list[str]:
         """Give shoppers back that could not be refreshed, each with the reason; return an outcome each (`release.lua`).
@@ -177,7 +177,7 @@ class DueQueue:
         pipe = self._redis.pipeline(transaction=False)
         for shopper, reason in failures:
             self._release(pipe, shopper.lease, self._settings.queue.retry_s, reason, shopper.seq)
-        return [outcome.decode() for outcome in await self._execute(pipe)]
+        return [outcome.decode() for outcome in await execute(pipe)]
 
     def _release(self, pipe: Pipeline, lease: Lease, delay_s: float, reason: str, seq: int) -> None:
         partition = self._keys.partition(lease.sid)
@@ -198,15 +198,20 @@ class DueQueue:
         pipe = self._redis.pipeline(transaction=False)
         for partition in range(self._keys.partitions):
             pipe.zcard(self._keys.due(partition))
-        return sum(await self._execute(pipe))
+        return sum(await execute(pipe))
 
-    @staticmethod
-    async def _execute(pipe: Pipeline) -> list[Any]:
-        try:
-            results: list[Any] = await pipe.execute()
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"Redis does not answer: {error}") from error
-        return results
+
+async def execute(pipe: Pipeline) -> list[Any]:
+    """Return the replies to a pipeline.
+
+    Raises:
+        StoreUnavailable: Redis does not answer.
+    """
+    try:
+        results: list[Any] = await pipe.execute()
+    except (RedisError, OSError) as error:
+        raise StoreUnavailable(f"Redis does not answer: {error}") from error
+    return results
 
 
 def _profile(sid: str, raw: bytes | None) -> dict[str, str]:

@@ -17,10 +17,9 @@ from service.contracts.codecs import QueryList
 from service.contracts.keys import Trigger, trigger_kind
 from service.contracts.settings import Settings, VllmSettings
 from service.ranking.catalogue import Catalogue
-from service.ranking.filter import reject_reason
 from workers.common.generator import Generation, Generator
 from workers.common.list_parser import parse_list
-from workers.think.checks import problems
+from workers.think.checks import may_show, problems
 from workers.think.compare import Difference, compare
 from workers.think.publish import PublishError, X2QStore
 from workers.think.triggers import Selection, TriggerPrompt
@@ -60,14 +59,12 @@ class Progress:
     """How far a run is; `tokens_left` goes by what lists cost so far."""
 
     done: int
-    total: int
     tokens_left: int | None
 
 
 def context_digest(prompt: str, settings: VllmSettings) -> str:
     """Return a short name of all that a list is made from, save the catalogue, by which copies are filtered again."""
-    asked = [settings.model, settings.chat, settings.max_tokens, settings.temperature, settings.presence_penalty]
-    return hashlib.blake2b(orjson.dumps([_RECIPE, prompt, *asked]), digest_size=8).hexdigest()
+    return hashlib.blake2b(orjson.dumps([_RECIPE, prompt, *settings.recipe]), digest_size=8).hexdigest()
 
 
 class Job:
@@ -102,7 +99,7 @@ class Job:
         if not everything:
             filled = await self._copy(version, current, prompts, contexts)
         report.copied = len(filled)
-        progress(Progress(len(filled), len(prompts), None))
+        progress(Progress(len(filled), None))
         await self._generate(version, prompts, contexts, filled, report, progress)
         report.filled, report.queries = len(filled), sum(filled.values())
         report.kinds = _by_kind(prompts, filled)
@@ -141,15 +138,10 @@ class Job:
                 continue
             for start in range(0, len(same), _COPY_BATCH):
                 lists = await self._store.lists(source, same[start : start + _COPY_BATCH])
-                kept = {key: value for key, value in lists.items() if self._still_good(value)}
+                kept = {key: value for key, value in lists.items() if may_show(value, self._catalogue.finds)}
                 await self._store.stage(version, kept, contexts)
                 copied |= {key: len(value.queries) for key, value in kept.items()}
         return copied
-
-    def _still_good(self, value: QueryList) -> bool:
-        """Whether all of a list may be shown today: the catalogue may have changed, or the filter."""
-        shown = (reject_reason(one.query) is None and self._catalogue.finds(one.query) for one in value.queries)
-        return bool(value.queries) and all(shown)
 
     async def _model_changed(self, source: str, probes: Sequence[TriggerPrompt]) -> bool:
         """Whether the model, of the same name, writes other lists than it did: most of a few, asked anew.
@@ -184,7 +176,7 @@ class Job:
             report.tokens += tokens
             report.generated += len(batch)
             left = len(wanted) - report.generated
-            progress(Progress(len(prompts) - left, len(prompts), round(left * report.tokens / report.generated)))
+            progress(Progress(len(prompts) - left, round(left * report.tokens / report.generated)))
 
     async def _ask(self, batch: Sequence[TriggerPrompt], drops: Counter[str]) -> tuple[dict[Trigger, QueryList], int]:
         """Return the lists that came out, and how many tokens the model wrote."""
