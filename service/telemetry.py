@@ -6,6 +6,7 @@ Traces are sampled where a request begins; a caller's `traceparent` decides for 
 apart by request id.
 """
 
+import importlib
 import logging
 from typing import Any
 
@@ -56,10 +57,13 @@ def trace_app(settings: TraceSettings, app: Any, name: str) -> None:
 
 def _instrumentation(of: str, name: str) -> Any:
     try:
-        module = __import__(f"opentelemetry.instrumentation.{of}", fromlist=[name])
+        return getattr(importlib.import_module(f"opentelemetry.instrumentation.{of}"), name)
     except ImportError as error:
-        raise ConfigError(f"trace.endpoint is set, but {error.name} is missing: pip install 'aigq[trace]'") from None
-    return getattr(module, name)
+        raise _missing(error) from None
+
+
+def _missing(error: ImportError) -> ConfigError:
+    return ConfigError(f"trace.endpoint is set, but {error.name} is missing: pip install 'aigq[trace]'")
 
 
 def _provider(settings: TraceSettings, name: str) -> Any:
@@ -70,7 +74,7 @@ def _provider(settings: TraceSettings, name: str) -> Any:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
         from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased  # noqa: PLC0415
     except ImportError as error:
-        raise ConfigError(f"trace.endpoint is set, but {error.name} is missing: pip install 'aigq[trace]'") from None
+        raise _missing(error) from None
     provider = TracerProvider(
         sampler=ParentBased(TraceIdRatioBased(settings.sample)),
         resource=Resource.create({"service.name": f"aigq-{name}"}),

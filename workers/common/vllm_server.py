@@ -1,4 +1,4 @@
-"""How our own checkpoints are served: one place for the demo, the benchmark and the tests."""
+"""How our own checkpoints are served: one place for the demo, the evaluation, the benchmark and the tests."""
 
 import sys
 from pathlib import Path
@@ -11,15 +11,15 @@ ENGINE: Final[dict[str, Any]] = {
 ENV: Final = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 
 
-def command(model: Path, port: int) -> list[str]:
-    """Return the command that serves `model` on the loopback address.
+def command(model: Path, port: int, name: str = MODEL_NAME, **engine: int) -> list[str]:
+    """Return the command that serves `model` as `name` on the loopback address; `engine` goes before `ENGINE`.
 
     `python -m`, since the `vllm` command of the CPU build looks for a distribution of another name.
     """
     options = []
-    for name, value in ENGINE.items():
-        options += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
+    for option, value in {**ENGINE, **engine}.items():
+        options += [f"--{option.replace('_', '-')}"] + ([] if value is True else [str(value)])
     return [
         sys.executable, "-m", "vllm.entrypoints.openai.api_server",
-        "--model", str(model), "--served-model-name", MODEL_NAME, "--host", "127.0.0.1", "--port", str(port), *options,
+        "--model", str(model), "--served-model-name", name, "--host", "127.0.0.1", "--port", str(port), *options,
     ]  # fmt: skip

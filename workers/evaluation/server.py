@@ -5,7 +5,6 @@ import importlib.util
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import Final
 
 from service.contracts.errors import ConfigError, GeneratorUnavailable
 from service.contracts.settings import VllmSettings
+from workers.common import vllm_server
 from workers.common.processes import answers, free_port
 from workers.evaluation.checkpoint import context_length
 
@@ -22,9 +22,6 @@ _READY_S: Final = 300.0
 _STOP_S: Final = 10.0
 _CONTEXT: Final = 1024
 _LOG_LINES: Final = 15
-_ENVIRONMENT: Final = {
-    "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"
-}  # fmt: skip
 
 
 def preflight() -> None:
@@ -49,19 +46,14 @@ def serving(model: Path, name: str, settings: VllmSettings) -> Iterator[VllmSett
         GeneratorUnavailable: it did not start; the message has the end of its log.
     """
     port = free_port()
-    # `python -m`, since the `vllm` command of the CPU build looks for a distribution of another name.
-    command = [
-        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model),
-        "--served-model-name", name, "--host", "127.0.0.1", "--port", str(port), "--enforce-eager",
-        "--max-model-len", str(min(_CONTEXT, context_length(model))), "--max-num-seqs", "64", "--dtype", "bfloat16",
-    ]  # fmt: skip
+    command = vllm_server.command(model, port, name, max_model_len=min(_CONTEXT, context_length(model)))
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: S603  (our own command)
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **_ENVIRONMENT},
+            env={**os.environ, **vllm_server.ENV},
             start_new_session=True,
         )
         try:
