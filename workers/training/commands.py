@@ -123,7 +123,8 @@ def _sft(data: Path, out: Path, chosen: Recipe, start: Path | None, ranker_out: 
 
     before = start
     if start is None:
-        tokenizer = tokenizers.train((row.text for row in rows), chosen.tokenizer.vocabulary)
+        phrases = samples.phrases(shop, chosen.tokenizer.queries)
+        tokenizer = tokenizers.train((row.text for row in rows), chosen.tokenizer.vocabulary, phrases)
         if histories:
             before = out.with_name(f"{out.name}.lm")
             stage.train(histories, tokenizer, chosen, chosen.lm, before)

@@ -30,6 +30,7 @@ class TokenizerRecipe(_Section):
     """Byte-level BPE."""
 
     vocabulary: int = Field(ge=300, le=200_000)
+    queries: int = Field(default=0, ge=0, description="how many of the most searched queries are tokens of their own")
 
 
 class ModelRecipe(_Section):

@@ -6,9 +6,10 @@ x2q: an item or a category -> what shoppers search before and after it.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Self
 
 import numpy as np
@@ -20,7 +21,7 @@ from service.ranking.catalogue import Item
 from service.ranking.next_search import Candidates, NextSearch
 from service.ranking.shopper_context import ShopperContext
 from workers.common.dataset import Dataset
-from workers.common.item_text import surrogates
+from workers.common.item_text import MIN_SHOPPERS, surrogates
 from workers.common.prompt import (
     BEHAVIOUR,
     HINTS,
@@ -45,6 +46,7 @@ _TITLE_SHARE = 0.1
 _TOKEN = re.compile(r"(<[^<>]+>)")
 """Fields hold no angle brackets, so this finds the prompt's own tokens alone."""
 _QUERY_TOKENS = (BEHAVIOUR["search"], BEHAVIOUR["hint_click"])
+_PROFILE_VALUES = 256
 _CATEGORY_TIMES = 4
 """Few categories, many items: told several times, so that they are learned too."""
 
@@ -161,6 +163,15 @@ def x2q_labels(shop: Shop) -> Iterator[tuple[str, list[str]]]:
         queries = trigger_label(f"category:{category}", "", shop.production) if category else []
         if queries:
             yield from [(render_x2q_category(category), queries)] * _CATEGORY_TIMES
+
+
+def phrases(shop: Shop, queries: int) -> list[str]:
+    """Return what is worth a token of its own: the most searched `queries`, and what profiles often say."""
+    if not queries:
+        return []
+    said = Counter(field(value) for history in shop.histories for value in history.profile.values())
+    often = [value for value, shoppers in said.most_common(_PROFILE_VALUES) if value and shoppers >= MIN_SHOPPERS]
+    return list(dict.fromkeys([*map(field, islice(shop.production.popularity, queries)), *often]))
 
 
 def lm_samples(shop: Shop, rng: np.random.Generator) -> list[Sample]:

@@ -23,9 +23,11 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from workers.common.prompt import HINTS, SEPARATOR
 from workers.training import runs
+from workers.training.composed import Composition
 from workers.training.loss_log import LossLog, plot_loss
 from workers.training.recipe import ModelRecipe, Recipe, StageRecipe
 from workers.training.samples import Sample
+from workers.training.tokenizer import parts
 
 ATTENTION = "sdpa" if torch.cuda.is_available() else "eager"
 """On a CPU the fused kernel's backward pass is the slower one for rows this short."""
@@ -89,6 +91,7 @@ class ListTrainer(SFTTrainer):
 
     repeat_weight = 0.0
     separators: tuple[int, ...] = ()
+    composition: Composition | None = None
 
     def compute_loss(
         self,
@@ -101,10 +104,13 @@ class ListTrainer(SFTTrainer):
         labels = inputs["labels"][:, 1:]
         learned = labels != _IGNORED
         with self.accelerator.autocast():  # the model's own forward is bypassed, and with it accelerate's autocast
+            table = model.get_input_embeddings().weight
+            if self.composition is not None:
+                table = self.composition.compose(table)
             # Rows are padded on the right and attention is causal: what is learned sees no padding, so no mask.
-            output = model.model(input_ids=inputs["input_ids"])
+            output = model.model(inputs_embeds=torch.nn.functional.embedding(inputs["input_ids"], table))
             states = output.last_hidden_state[:, :-1]  # (batch, tokens - 1, width)
-            logits = model.lm_head(states[learned])  # (learned tokens, vocabulary)
+            logits = torch.nn.functional.linear(states[learned], table)  # (learned tokens, vocabulary)
         total = torch.nn.functional.cross_entropy(logits.float(), labels[learned], reduction="sum")
         total = total + self.repeat_weight * _said_again(logits, inputs["input_ids"], learned, self.separators)
         loss = total / (num_items_in_batch if num_items_in_batch is not None else learned.sum())
@@ -163,6 +169,12 @@ def train(
         Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32) if start else new_model(recipe.model, tokenizer)
     )
     model.set_attn_implementation(ATTENTION)
+    composition = Composition(parts(tokenizer))
+    table = model.get_input_embeddings().weight
+    if start:
+        table.data = composition.part(table.data)
+    else:
+        composition.begin(table)
     steps = max(1, round(len(rows) * stage.epochs / stage.batch_size))
     arguments = SFTConfig(
         output_dir=str(work),
@@ -198,7 +210,7 @@ def train(
         processing_class=tokenizer,
         callbacks=[LossLog(work / "loss.jsonl")],
     )
-    trainer.repeat_weight = stage.repeat_weight
+    trainer.repeat_weight, trainer.composition = stage.repeat_weight, composition.to(table.device)
     begin = [*tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"], tokenizer.convert_tokens_to_ids(HINTS)]
     trainer.separators = tuple(begin)
     result = trainer.train(resume_from_checkpoint=runs.resumable(work))
@@ -209,6 +221,7 @@ def train(
         "train_loss": round(float(result.training_loss), 4),
         "seconds": round(float(result.metrics["train_runtime"]), 1),
     }
+    table.data = composition.compose(table.data)
     torch.nn.Module.to(model, torch.bfloat16)
     with runs.replacing(work, out, figures) as staging:
         model.save_pretrained(staging)
