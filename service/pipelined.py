@@ -84,8 +84,12 @@ class PipelinedRedis:
                     link = await self._connected()
                 if timeout_s is not None:
                     limit_s = min(limit_s, timeout_s - (time.monotonic() - started))
-            async with asyncio.timeout(limit_s):
-                return await link.send(commands)
+            future = link.send(commands)
+            timer = asyncio.get_running_loop().call_later(limit_s, _expire, future)  # a tenth of asyncio.timeout
+            try:
+                return await future
+            finally:
+                timer.cancel()
         except TimeoutError:
             if link is not None:
                 link.drop_if_silent(self._timeout_s)
@@ -123,6 +127,11 @@ class PipelinedRedis:
             raise StoreUnavailable(f"Redis cannot be reached: {error or type(error).__name__}") from None
         self._link = link
         return link
+
+
+def _expire(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
 
 
 class _Batch:

@@ -41,7 +41,7 @@ async def read_shopper(
     Raises:
         StoreUnavailable: Redis did not answer within `timeout_s`, or its own timeout.
     """
-    wanted = (keys.u2q(sid), keys.behaviour(sid), keys.profile(sid), keys.seen(sid))
+    wanted = keys.of_request(sid)
     raw_u2q, raw_behaviour, raw_profile, raw_tired = await redis.execute(
         "EVAL", lua.READ, len(wanted), *wanted, events, fatigue_after, timeout_s=timeout_s
     )
