@@ -1,6 +1,7 @@
 """From lists and recent behaviour to candidates, without I/O: the same in a request and in the offline evaluation."""
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -45,17 +46,20 @@ def live_triggers(
     behaviour: Sequence[BehaviourEntry], catalogue: Catalogue, limit: int = MAX_TRIGGERS
 ) -> list[LiveTrigger]:
     """Return the latest `limit` distinct triggers, newest first. An item falls back to its category."""
-    latest: dict[Trigger, BehaviourEntry] = {}
-    for entry in sorted(behaviour, key=lambda e: -e.ts):
-        is_query = entry.type in QUERY_TYPES
-        latest.setdefault(query_trigger(entry.ref) if is_query else item_trigger(entry.ref), entry)
+    latest: dict[Trigger, LiveTrigger] = {}
+    for kind, ts, ref in sorted(behaviour, key=_ts, reverse=True):
+        is_query = kind in QUERY_TYPES
+        key = query_trigger(ref) if is_query else item_trigger(ref)
+        if key in latest:
+            continue
+        category = None if is_query else catalogue.category(ref)
+        latest[key] = LiveTrigger((key,) if category is None else (key, category_trigger(category)), ts)
         if len(latest) == limit:
             break
-    triggers: list[LiveTrigger] = []
-    for key, entry in latest.items():
-        category = None if entry.type in QUERY_TYPES else catalogue.category(entry.ref)
-        triggers.append(LiveTrigger((key,) if category is None else (key, category_trigger(category)), entry.ts))
-    return triggers
+    return list(latest.values())
+
+
+_ts = itemgetter(BehaviourEntry._fields.index("ts"))
 
 
 def segment_triggers(profile: Mapping[str, str]) -> list[LiveTrigger]:

@@ -1,7 +1,6 @@
 """Merge candidates from all sources into one ranked list. Pure, and cheap: scores were computed at write time."""
 
 import math
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from operator import itemgetter
 from typing import Final, NamedTuple
@@ -91,7 +90,7 @@ def merge(
     """
     excluded = {"", *map(near_key, exclude)}
     trigger_quota, category_quota = max(1, math.ceil(k * trigger_share)), max(1, math.ceil(k * category_share))
-    used: Counter[str | None] = Counter()  # None counts what no quota is for
+    used: dict[str | None, int] = {}  # None counts what no quota is for
     taken: set[str] = set()
     chosen: list[Candidate] = []
     spare: dict[str, list[_Entry]] = {"trigger_quota": [], "category_quota": []}
@@ -107,15 +106,14 @@ def merge(
             told(entry, "duplicate")
         elif key in tired:
             weary.append(entry)
-        elif trigger is not None and used[trigger] >= trigger_quota and len(chosen) < k:
+        elif trigger is not None and used.get(trigger, 0) >= trigger_quota and len(chosen) < k:
             spare["trigger_quota"].append(entry)
         else:
             about = category(query) if category_share < 1 else None
-            if len(chosen) < k and about is not None and used[about] >= category_quota:
+            if len(chosen) < k and about is not None and used.get(about, 0) >= category_quota:
                 spare["category_quota"].append(entry)
                 continue
-            used[trigger] += 1
-            used[about] += 1
+            used[trigger], used[about] = used.get(trigger, 0) + 1, used.get(about, 0) + 1
             taken.add(key)
             chosen.append(_candidate(entry))
     for reason, held_back in (*spare.items(), ("fatigue", weary)):
