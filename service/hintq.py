@@ -1,7 +1,6 @@
 """HintQ: one request's way from shopper to hints, inside one deadline. Whatever is down, there is an answer."""
 
 import time
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -127,8 +126,12 @@ async def answer(state: State, query: HintsQuery) -> Answer:
         }
     body = orjson.dumps(content)
     merged_at = time.perf_counter()
-    stages = (("shopper", started, read_at), ("x2q", read_at, recalled_at), ("merge", recalled_at, merged_at))
-    return Answer(body, "".join(f"{name};dur={(end - start) * 1000:.2f}, " for name, start, end in stages))
+    read, recalled, merged = (
+        1000 * (read_at - started),
+        1000 * (recalled_at - read_at),
+        1000 * (merged_at - recalled_at),
+    )
+    return Answer(body, f"shopper;dur={read:.2f}, x2q;dur={recalled:.2f}, merge;dur={merged:.2f}, ")
 
 
 def _count(proposals: Sequence[Proposal], hints: Sequence[Candidate], degraded: Sequence[str], arm: str) -> None:
@@ -136,8 +139,9 @@ def _count(proposals: Sequence[Proposal], hints: Sequence[Candidate], degraded: 
         DEGRADED.labels(source).inc()
     for source in {proposal.source for proposal in proposals if proposal.rows}:
         _recalled(source).inc()
-    for source, count in Counter([hint.source for hint in hints]).items():
-        _shown(source, arm).inc(count)
+    sources = [hint.source for hint in hints]
+    for source in set(sources):
+        _shown(source, arm).inc(sources.count(source))
 
 
 async def _read_shopper(state: State, query: HintsQuery, deadline: Deadline, degraded: list[str]) -> Shopper:
