@@ -15,9 +15,11 @@ from service.ranking.merge import (
     WEIGHT_POPULAR,
     WEIGHT_U2Q,
     Candidate,
+    Proposal,
     merge,
     rank_score,
     recent_searches,
+    rows,
     trigger_weight,
 )
 from tests.support import ANY_TEXT, QUERIES, proposal
@@ -76,6 +78,17 @@ def test_sources_that_agree_add_up() -> None:
     assert (first.query, first.source, first.trigger) == ("tents", "co_click", "query:stove")
     assert math.isclose(first.score, 1.35)
     assert second.query == "lamp"
+
+
+def test_a_list_is_weighed_when_it_is_merged() -> None:
+    """It is kept once, whatever it weighs for a shopper; what must not be shown is told with its reason."""
+    kept = rows([("tent", 0.5), ("<b>", 0.4), ("lamp", 0.3)])
+    reasons: list[tuple[Candidate, str]] = []
+    proposals = [Proposal("x2q", kept, 0.5, "item:a"), Proposal("popular", kept[:1], 0.1)]
+    shown = merge(proposals, 10, [], dropped=lambda *told: reasons.append(told))
+    assert shown[0] == Candidate("tent", "x2q", 0.25 + 0.05, "item:a")
+    assert shown[1] == Candidate("lamp", "x2q", 0.15, "item:a")
+    assert (Candidate("<b>", "x2q", 0.2, "item:a"), "markup") in reasons
 
 
 @given(candidates, ks)
