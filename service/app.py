@@ -49,6 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for module in (hints, events, shoppers, ops, page):
         app.include_router(module.router)
     problems.install(app)
+    app.add_middleware(hints.Shortcut)
     if settings.service.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -1,7 +1,6 @@
 """HintQ: one request's way from shopper to hints, inside one deadline. Whatever is down, there is an answer."""
 
 import time
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -25,7 +24,7 @@ from service.ranking.candidates import (
 )
 from service.ranking.diversity import WINDOW, diversify
 from service.ranking.explore import POOL, explore
-from service.ranking.merge import Candidate, merge, recent_searches
+from service.ranking.merge import Candidate, Proposal, merge, recent_searches
 from service.recall import co_click, popular, text, u2q
 from service.recall.u2q import Shopper
 from service.state import State
@@ -75,16 +74,16 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     behaviour = [*query.actions, *shopper.behaviour]
     profile = {**shopper.profile, **query.profile}
 
-    candidates = u2q.recall(shopper.u2q) if "u2q" in arm.sources else []
+    proposals = u2q.recall(shopper.u2q) if "u2q" in arm.sources else []
     triggers = live_triggers(behaviour, state.catalogue, CO_CLICK_TRIGGERS) or segment_triggers(profile)
     if "x2q" in arm.sources:
-        candidates += await _recall_x2q(state, triggers[:MAX_TRIGGERS], shopper, deadline, degraded)
+        proposals += await _recall_x2q(state, triggers[:MAX_TRIGGERS], shopper, deadline, degraded)
     recalled_at = time.perf_counter()
     if "co_click" in arm.sources:
-        candidates += co_click.recall(state.catalogue, triggers)
+        proposals += co_click.recall(state.catalogue, triggers)
     if "text" in arm.sources:
-        candidates += text.recall(state.catalogue, triggers)
-    candidates += popular.recall(state.catalogue, profile, query.k + POPULAR_SPARE)
+        proposals += text.recall(state.catalogue, triggers)
+    proposals += popular.recall(state.catalogue, profile, query.k + POPULAR_SPARE)
     exclude = [*query.exclude, *recent_searches([(entry.type, entry.ref) for entry in behaviour])]
     pool = POOL if arm.exploration else WINDOW if arm.diversity else 0
     dropped: list[dict[str, Any]] = []
@@ -94,7 +93,7 @@ async def answer(state: State, query: HintsQuery) -> Answer:
 
     told = drop if query.explain else None
     ranked = merge(
-        candidates, query.k, exclude, pool=pool, trigger_share=arm.trigger_share, category_share=arm.category_share,
+        proposals, query.k, exclude, pool=pool, trigger_share=arm.trigger_share, category_share=arm.category_share,
         category=state.catalogue.query_category, tired=shopper.tired, dropped=told,
     )  # fmt: skip
     if arm.diversity:
@@ -108,11 +107,12 @@ async def answer(state: State, query: HintsQuery) -> Answer:
         U2Q_AGE.observe(age_s)
     _U2Q_SECONDS.observe(read_at - started)
     _X2Q_SECONDS.observe(recalled_at - read_at)
-    _count(candidates, hints, degraded, arm.name)
-    state.served.append(_served_line(query, hints, propensity, arm.name, consent=shopper.consent))
+    _count(proposals, hints, degraded, arm.name)
+    shown = [_as_json(hint) for hint in hints]
+    state.served.append(_served_line(query, shown, propensity, arm.name, consent=shopper.consent))
     content: dict[str, Any] = {
         "request_id": query.request_id,
-        "hints": [_as_json(hint) for hint in hints],
+        "hints": shown,
         "experiment": arm.name,
         "degraded": degraded,
         "age_s": age_s,
@@ -122,21 +122,26 @@ async def answer(state: State, query: HintsQuery) -> Answer:
         content["explained"] = {
             "propensity": propensity,
             "triggers": [trigger.keys[0] for trigger in triggers],
-            "candidates": [*({**_as_json(hint), "dropped": None} for hint in hints), *surplus, *dropped],
+            "candidates": [*({**hint, "dropped": None} for hint in shown), *surplus, *dropped],
         }
     body = orjson.dumps(content)
     merged_at = time.perf_counter()
-    stages = (("shopper", started, read_at), ("x2q", read_at, recalled_at), ("merge", recalled_at, merged_at))
-    return Answer(body, "".join(f"{name};dur={(end - start) * 1000:.2f}, " for name, start, end in stages))
+    read, recalled, merged = (
+        1000 * (read_at - started),
+        1000 * (recalled_at - read_at),
+        1000 * (merged_at - recalled_at),
+    )
+    return Answer(body, f"shopper;dur={read:.2f}, x2q;dur={recalled:.2f}, merge;dur={merged:.2f}, ")
 
 
-def _count(candidates: Sequence[Candidate], hints: Sequence[Candidate], degraded: Sequence[str], arm: str) -> None:
+def _count(proposals: Sequence[Proposal], hints: Sequence[Candidate], degraded: Sequence[str], arm: str) -> None:
     for source in degraded:
         DEGRADED.labels(source).inc()
-    for source in {candidate.source for candidate in candidates}:
+    for source in {proposal.source for proposal in proposals if proposal.rows}:
         _recalled(source).inc()
-    for source, count in Counter([hint.source for hint in hints]).items():
-        _shown(source, arm).inc(count)
+    sources = [hint.source for hint in hints]
+    for source in set(sources):
+        _shown(source, arm).inc(sources.count(source))
 
 
 async def _read_shopper(state: State, query: HintsQuery, deadline: Deadline, degraded: list[str]) -> Shopper:
@@ -161,7 +166,7 @@ async def _read_shopper(state: State, query: HintsQuery, deadline: Deadline, deg
 
 async def _recall_x2q(
     state: State, triggers: Sequence[LiveTrigger], shopper: Shopper, deadline: Deadline, degraded: list[str]
-) -> list[Candidate]:
+) -> list[Proposal]:
     version = state.x2q_version  # captured once: a flip never mixes versions within a request
     if not triggers:
         return []
@@ -188,7 +193,7 @@ def _as_json(hint: Candidate) -> dict[str, Any]:
 
 
 def _served_line(
-    query: HintsQuery, hints: Sequence[Candidate], propensity: Sequence[float], arm: str, *, consent: bool
+    query: HintsQuery, shown: Sequence[Mapping[str, Any]], propensity: Sequence[float], arm: str, *, consent: bool
 ) -> dict[str, Any]:
     user_id = query.user_id if consent else None
     return {
@@ -197,9 +202,9 @@ def _served_line(
         "ts": round(time.time(), 3),
         "type": "hint_served",
         "request_id": query.request_id,
-        "queries": [hint.query for hint in hints],
-        "sources": [hint.source for hint in hints],
-        "scores": [round(hint.score, 4) for hint in hints],
+        "queries": [hint["query"] for hint in shown],
+        "sources": [hint["source"] for hint in shown],
+        "scores": [hint["score"] for hint in shown],
         "propensity": propensity,
         "arm": arm,
         "policy": POLICY,

@@ -84,8 +84,12 @@ class PipelinedRedis:
                     link = await self._connected()
                 if timeout_s is not None:
                     limit_s = min(limit_s, timeout_s - (time.monotonic() - started))
-            async with asyncio.timeout(limit_s):
-                return await link.send(commands)
+            future = link.send(commands)
+            timer = asyncio.get_running_loop().call_later(limit_s, _expire, future)  # a tenth of asyncio.timeout
+            try:
+                return await future
+            finally:
+                timer.cancel()
         except TimeoutError:
             if link is not None:
                 link.drop_if_silent(self._timeout_s)
@@ -125,6 +129,11 @@ class PipelinedRedis:
         return link
 
 
+def _expire(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
+
+
 class _Batch:
     """Replies that are awaited together; the last one is what a single command's caller gets."""
 
@@ -159,13 +168,18 @@ class _Link(asyncio.Protocol):
         self.lost = False
         self.gone = asyncio.Event()
         """Whether the socket is closed."""
+        self._unwritten: list[bytes] = []
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
         self._transport: asyncio.Transport
         self._heard_at = 0.0
 
     def send(self, commands: list[Command]) -> asyncio.Future[Any]:
-        """Write commands; return the future of the last reply, or of an error reply among them."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        """Write commands; return the future of the last reply, or of an error reply among them.
+
+        What several requests ask in one turn of the event loop is one write: a write costs more than a command.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
         if self.lost:
             future.set_exception(StoreUnavailable("the connection to Redis is lost"))
             return future
@@ -173,8 +187,15 @@ class _Link(asyncio.Protocol):
         if not self.waiting:
             self._heard_at = time.monotonic()
         self.waiting.extend([batch] * len(commands))
-        self._transport.write(b"".join(map(_pack, commands)))
+        if not self._unwritten:
+            loop.call_soon(self._write)
+        self._unwritten += map(_pack, commands)
         return future
+
+    def _write(self) -> None:
+        if not self.lost:
+            self._transport.write(b"".join(self._unwritten))
+        self._unwritten.clear()
 
     def drop_if_silent(self, patience_s: float) -> None:
         """Hang up if Redis has owed a reply for so long: the connection may be dead."""

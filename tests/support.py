@@ -2,12 +2,15 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from hypothesis import strategies as st
+
+from service.ranking.merge import Candidate, Proposal, rows
 
 POPULAR_WITH_ALL = "camping stove"
 POPULAR_WITH_PARENTS = "baby monitor"
@@ -45,6 +48,22 @@ SAMPLE_SHOP: dict[str, Any] = {
     "items": [{"item_id": TENT, "title": "Two Person Tent", "category": TENT_CATEGORY, "price": 99.0}],
 }
 """What `GET /sample` offers, in the form that the demo writes."""
+
+
+def proposal(candidate: Candidate) -> Proposal:
+    """Return a candidate as the only one that its source proposes."""
+    query, source, score, trigger = candidate
+    return Proposal(source, rows([(query, score)]), 1.0, trigger)
+
+
+def candidates_of(proposals: Sequence[Proposal]) -> list[Candidate]:
+    """Return what was proposed, best first, with the scores that it is merged by."""
+    found = [
+        Candidate(query, one.source, one.weight * score, one.trigger)
+        for one in proposals
+        for _, query, score in one.rows
+    ]
+    return sorted(found, key=lambda candidate: -candidate.score)
 
 
 def write_dataset(path: Path) -> Path:

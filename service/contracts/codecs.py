@@ -18,6 +18,8 @@ LIST_VERSION: Final = 2
 _SCORE_UNIT: Final = 10_000
 """Scores are stored as whole ten-thousandths: fewer bytes than decimals."""
 _OWNER_CHARS: Final = 10
+_TEXT: Final = frozenset({str})
+_NUMBERS: Final = frozenset({int, float})
 QUERY_TYPES: Final = frozenset({"search", "hint_click"})
 """Actions whose `BehaviourEntry.ref` is a query; of all others it is an item id."""
 
@@ -49,8 +51,7 @@ class QueryList:
         return [one.query for one in self.queries]
 
 
-@dataclass(frozen=True, slots=True)
-class BehaviourEntry:
+class BehaviourEntry(NamedTuple):
     """One recent action of a shopper: `ref` is a query if `type` is one of `QUERY_TYPES`, else an item id."""
 
     type: str
@@ -101,11 +102,13 @@ def decode_list(owner: str, raw: bytes) -> QueryList:
         CorruptValue: broken, another version, or another owner's.
     """
     seq, generated_ms, model, digest, *pairs = _open(raw, owner, 4, LIST_VERSION, more=True)
+    texts, scores = pairs[::2], pairs[1::2]
+    if not (
+        len(texts) == len(scores) and _TEXT.issuperset(map(type, texts)) and _NUMBERS.issuperset(map(type, scores))
+    ):
+        raise CorruptValue("shape")
+    queries = tuple([ScoredQuery(text, score / _SCORE_UNIT) for text, score in zip(texts, scores, strict=True)])
     try:
-        queries = tuple(
-            ScoredQuery(_text(query), _number(score) / _SCORE_UNIT)
-            for query, score in zip(pairs[::2], pairs[1::2], strict=True)
-        )
         return QueryList(int(_number(seq)), int(_number(generated_ms)), _text(model), queries, _text(digest))
     except (TypeError, ValueError):
         raise CorruptValue("shape") from None
@@ -120,10 +123,20 @@ def decode_behaviour(sid: str, raws: Sequence[bytes]) -> tuple[list[BehaviourEnt
     """Return the readable entries, in the order given, and the reason for each that was not."""
     entries: list[BehaviourEntry] = []
     reasons: list[str] = []
+    owner = _owner(sid)
     for raw in raws:
         try:
+            match orjson.loads(raw):
+                # A request reads twenty: those that are as they were written need no more than a look.
+                case [version, whose, kind, ts, ref] if (
+                    version == VERSION and whose == owner and type(kind) is type(ref) is str and type(ts) is float
+                ):
+                    entries.append(BehaviourEntry(kind, ts, ref))
+                    continue
             kind, ts, ref = _open(raw, sid, 3)
             entries.append(BehaviourEntry(_text(kind), float(_number(ts)), _text(ref)))
+        except orjson.JSONDecodeError:
+            reasons.append("json")
         except CorruptValue as error:
             reasons.append(error.reason)
         except (TypeError, ValueError):

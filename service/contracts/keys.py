@@ -88,6 +88,11 @@ class Keys:
         """List of the hints seen and not clicked since, newest first; lives as long after the last one."""
         return f"{self._shard(self.partition(sid))}:se:{sid}"
 
+    def of_request(self, sid: str) -> tuple[str, str, str, str]:
+        """Return the keys that a request reads: list, behaviour, profile, hints seen. The partition is found once."""
+        shard = self._shard(self.partition(sid))
+        return f"{shard}:u2q:{sid}", f"{shard}:b:{sid}", f"{shard}:pr:{sid}", f"{shard}:se:{sid}"
+
     # One partition. No TTL but where one is told: these are queues, emptied by workers; losing one loses refreshes.
 
     def due(self, partition: int) -> str:

@@ -1,8 +1,8 @@
 """From lists and recent behaviour to candidates, without I/O: the same in a request and in the offline evaluation."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from operator import itemgetter
+from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from service.contracts.codecs import QUERY_TYPES, BehaviourEntry, ScoredQuery
@@ -14,8 +14,10 @@ from service.ranking.merge import (
     WEIGHT_POPULAR,
     WEIGHT_TEXT,
     WEIGHT_U2Q,
-    Candidate,
+    Proposal,
+    Row,
     rank_score,
+    rows,
     trigger_weight,
 )
 
@@ -27,14 +29,13 @@ CO_CLICK_TRIGGERS: Final = 8
 POPULAR_SPARE: Final = 20
 """Popular queries that are looked at beside as many as are asked for: some are alike, or were just searched."""
 CO_CLICK_LIMIT: Final = 40
+_CO_CLICK_SCORES: Final = tuple(map(rank_score, range(CO_CLICK_LIMIT)))
+
+_POPULAR: WeakKeyDictionary[Catalogue, dict[str, list[Row]]] = WeakKeyDictionary()
+"""Popular queries by segment, made ready once an artefact."""
 
 
-_POPULAR: WeakKeyDictionary[Catalogue, dict[str, list[Candidate]]] = WeakKeyDictionary()
-"""Popular candidates by segment, made once an artefact."""
-
-
-@dataclass(frozen=True, slots=True)
-class LiveTrigger:
+class LiveTrigger(NamedTuple):
     """A recent action as x2q keys, most specific first; the first that has a list is used."""
 
     keys: tuple[Trigger, ...]
@@ -45,17 +46,20 @@ def live_triggers(
     behaviour: Sequence[BehaviourEntry], catalogue: Catalogue, limit: int = MAX_TRIGGERS
 ) -> list[LiveTrigger]:
     """Return the latest `limit` distinct triggers, newest first. An item falls back to its category."""
-    latest: dict[Trigger, BehaviourEntry] = {}
-    for entry in sorted(behaviour, key=lambda e: -e.ts):
-        is_query = entry.type in QUERY_TYPES
-        latest.setdefault(query_trigger(entry.ref) if is_query else item_trigger(entry.ref), entry)
+    latest: dict[Trigger, LiveTrigger] = {}
+    for kind, ts, ref in sorted(behaviour, key=_ts, reverse=True):
+        is_query = kind in QUERY_TYPES
+        key = query_trigger(ref) if is_query else item_trigger(ref)
+        if key in latest:
+            continue
+        category = None if is_query else catalogue.category(ref)
+        latest[key] = LiveTrigger((key,) if category is None else (key, category_trigger(category)), ts)
         if len(latest) == limit:
             break
-    triggers: list[LiveTrigger] = []
-    for key, entry in latest.items():
-        category = None if entry.type in QUERY_TYPES else catalogue.category(entry.ref)
-        triggers.append(LiveTrigger((key,) if category is None else (key, category_trigger(category)), entry.ts))
-    return triggers
+    return list(latest.values())
+
+
+_ts = itemgetter(BehaviourEntry._fields.index("ts"))
 
 
 def segment_triggers(profile: Mapping[str, str]) -> list[LiveTrigger]:
@@ -64,75 +68,70 @@ def segment_triggers(profile: Mapping[str, str]) -> list[LiveTrigger]:
     return [LiveTrigger((segment_trigger(segment),), 0.0)] if segment else []
 
 
-def from_u2q(queries: Sequence[ScoredQuery]) -> list[Candidate]:
+def from_u2q(queries: Sequence[ScoredQuery]) -> list[Proposal]:
     """Return the queries of the shopper's own list."""
-    return [Candidate(q.query, "u2q", WEIGHT_U2Q * q.score) for q in queries]
+    return [Proposal("u2q", rows(queries), WEIGHT_U2Q)] if queries else []
 
 
 def from_x2q(
     triggers: Sequence[LiveTrigger],
-    list_of: Callable[[Trigger], Sequence[ScoredQuery] | None],
+    list_of: Callable[[Trigger], Sequence[Row] | None],
     u2q_generated_s: float,
     lead: float = 1.0,
-) -> list[Candidate]:
+) -> list[Proposal]:
     """Return the queries that triggers lead to; one newer than the shopper's list outweighs its best score, `lead`."""
-    candidates: list[Candidate] = []
+    proposals: list[Proposal] = []
     for position, trigger in enumerate(triggers):
         fresh = trigger.ts > u2q_generated_s
         weight = trigger_weight(position, fresh=fresh) * (lead if fresh else 1.0)
         for key in trigger.keys:
             found = list_of(key)
             if found is not None:
-                candidates.extend(Candidate(q.query, "x2q", weight * q.score, key) for q in found)
+                proposals.append(Proposal("x2q", found, weight, key))
                 break
-    return candidates
+    return proposals
 
 
-def from_co_click(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list[Candidate]:
+def from_co_click(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list[Proposal]:
     """Return what others searched after the latest triggers, scores added up over them; scored by rank.
 
     `trigger` is the one that says most for a query.
     """
-    lists = catalogue.co_click.lists([key for trigger in triggers for key in trigger.keys])
+    keys_of: dict[str, str] = {}
     scores: dict[str, float] = {}
     best: dict[str, tuple[float, Trigger]] = {}
     for position, trigger in enumerate(triggers):
-        key = next((key for key in trigger.keys if key in lists), None)
-        if key is None:
-            continue
+        key, found = catalogue.co_click.first(trigger.keys)
         weight = TRIGGER_DECAY**position
-        for query, own in lists[key]:
+        for near, query, own in found:
             score = weight * own
             if query not in scores:
-                scores[query], best[query] = score, (score, key)
+                keys_of[query], scores[query], best[query] = near, score, (score, key)
                 continue
             scores[query] += score
             best[query] = max(best[query], (score, key))
-    ranked = sorted(scores, key=lambda query: (-scores[query], query))[:CO_CLICK_LIMIT]
-    return [
-        Candidate(query, "co_click", WEIGHT_CO_CLICK * rank_score(rank), best[query][1])
-        for rank, query in enumerate(ranked)
-    ]
+    ranked = sorted([(-score, query) for query, score in scores.items()])[:CO_CLICK_LIMIT]
+    by_trigger: dict[Trigger, list[Row]] = {}
+    for (_, query), score in zip(ranked, _CO_CLICK_SCORES, strict=False):
+        by_trigger.setdefault(best[query][1], []).append((keys_of[query], query, score))
+    return [Proposal("co_click", some, WEIGHT_CO_CLICK, key) for key, some in by_trigger.items()]
 
 
-def from_text(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list[Candidate]:
+def from_text(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list[Proposal]:
     """Return queries that share words with the latest items of which the logs know nothing; scored by rank."""
-    lists = catalogue.text.lists([trigger.keys[0] for trigger in triggers])
-    candidates: list[Candidate] = []
+    proposals: list[Proposal] = []
     for position, trigger in enumerate(triggers):
-        key, weight = trigger.keys[0], WEIGHT_TEXT * TRIGGER_DECAY**position
-        found = lists.get(key, ())
-        candidates += [
-            Candidate(query, "text", weight * rank_score(rank), key) for rank, (query, _) in enumerate(found)
-        ]
-    return candidates
+        key, found = catalogue.text.first(trigger.keys[:1])
+        if found:
+            proposals.append(Proposal("text", found, WEIGHT_TEXT * TRIGGER_DECAY**position, key))
+    return proposals
 
 
-def from_popular(catalogue: Catalogue, profile: Mapping[str, str], limit: int) -> list[Candidate]:
+def from_popular(catalogue: Catalogue, profile: Mapping[str, str], limit: int) -> list[Proposal]:
     """Return up to `limit` queries popular in the shopper's segment, or with everyone."""
     asked = profile.get("segment", EVERYONE)
     segment = asked if catalogue.popular.get(asked) else EVERYONE  # a caller may make segments up
     made = _POPULAR.setdefault(catalogue, {})
     if segment not in made:
-        made[segment] = [Candidate(q.query, "popular", WEIGHT_POPULAR * q.score) for q in catalogue.popular[segment]]
-    return made[segment][:limit]
+        made[segment] = rows(catalogue.popular[segment])
+    return [Proposal("popular", made[segment][:limit], WEIGHT_POPULAR)]

@@ -98,7 +98,7 @@ class Catalogue:
         sample = _json(folder / SAMPLE) if SAMPLE in manifest["files"] else {}
         items = lmdb_file.read_only(folder / ITEMS)
         words = InvertedIndex.open(folder / WORDS)
-        co_click, text = TriggerTable.open(folder / CO_CLICK), TriggerTable.open(folder / TEXT)
+        co_click, text = TriggerTable.open(folder / CO_CLICK), TriggerTable.open(folder / TEXT, by_rank=True)
         return cls(version, popular, sample, items, words, co_click, text)
 
     def renewed(self, root: Path) -> Self:

@@ -1,15 +1,14 @@
 """Merge candidates from all sources into one ranked list. Pure, and cheap: scores were computed at write time."""
 
 import math
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from functools import lru_cache
 from operator import itemgetter
 from typing import Final, NamedTuple
 
 from service.contracts.codecs import QUERY_TYPES
 from service.contracts.hints import Source
 from service.contracts.text import near_key
+from service.ranking.bounded import Bounded
 from service.ranking.filter import reject_reason
 
 # A trigger younger than the shopper's list is news that the list cannot know, so it may lead.
@@ -25,8 +24,21 @@ TRIGGER_SHARE: Final = 0.4
 """One trigger fills at most this share of a list that other sources can fill too."""
 
 
+Row = tuple[str, str, float]
+"""A query of a list: its near key (empty if it must not be shown), itself, its score. A request meets a hundred."""
+
+
+class Proposal(NamedTuple):
+    """What a source, or one trigger of it, proposes: lists as they are kept, scored by `weight` only when merged."""
+
+    source: Source
+    rows: Sequence[Row]
+    weight: float = 1.0
+    trigger: str | None = None
+
+
 class Candidate(NamedTuple):
-    """A query that a source proposes; `score` already holds the source's weight."""
+    """A query that is shown, or was not; `score` holds the source's weight."""
 
     query: str
     source: Source
@@ -34,6 +46,8 @@ class Candidate(NamedTuple):
     trigger: str | None = None
 
 
+_Entry = tuple[float, str, str, Source, str | None]
+"""Score, near key, query, source, trigger: a candidate that is still one of many."""
 Drops = Callable[[Candidate, str], None]
 """Hears of a candidate that is not shown, and why: a reason of the output filter, or one of `merge`."""
 
@@ -56,7 +70,7 @@ def _unknown(query: str) -> None:
 
 
 def merge(
-    candidates: Iterable[Candidate],
+    proposals: Iterable[Proposal],
     k: int,
     exclude: Collection[str],
     *,
@@ -74,81 +88,97 @@ def merge(
     candidate is used up; those whose near key is in `tired` come after all others. `dropped` is told why others are not
     there.
     """
-    excluded = {near_key(query) for query in exclude}
+    excluded = {"", *map(near_key, exclude)}
     trigger_quota, category_quota = max(1, math.ceil(k * trigger_share)), max(1, math.ceil(k * category_share))
-    used: Counter[str] = Counter()
+    used: dict[str | None, int] = {}  # None counts what no quota is for
     taken: set[str] = set()
     chosen: list[Candidate] = []
-    spare: dict[str, list[tuple[str, Candidate]]] = {"trigger_quota": [], "category_quota": []}
-    weary: list[tuple[str, Candidate]] = []
-    told = dropped or _ignore
-    for _, key, candidate in _summed(candidates, excluded, told):
+    spare: dict[str, list[_Entry]] = {"trigger_quota": [], "category_quota": []}
+    weary: list[_Entry] = []
+    told = _telling(dropped)
+    for entry in _summed(proposals, excluded, told):
+        _, key, query, _, trigger = entry
         if len(chosen) == k + pool:
             if dropped is None:
                 break
-            told(candidate, "surplus")
+            told(entry, "surplus")
         elif key in taken:
-            told(candidate, "duplicate")
+            told(entry, "duplicate")
         elif key in tired:
-            weary.append((key, candidate))
-        elif len(chosen) < k and candidate.trigger is not None and used[candidate.trigger] >= trigger_quota:
-            spare["trigger_quota"].append((key, candidate))
+            weary.append(entry)
+        elif trigger is not None and used.get(trigger, 0) >= trigger_quota and len(chosen) < k:
+            spare["trigger_quota"].append(entry)
         else:
-            about = category(candidate.query) if category_share < 1 else None
-            if len(chosen) < k and about is not None and used[about] >= category_quota:
-                spare["category_quota"].append((key, candidate))
+            about = category(query) if category_share < 1 else None
+            if len(chosen) < k and about is not None and used.get(about, 0) >= category_quota:
+                spare["category_quota"].append(entry)
                 continue
-            used.update(group for group in (candidate.trigger, about) if group is not None)
+            used[trigger], used[about] = used.get(trigger, 0) + 1, used.get(about, 0) + 1
             taken.add(key)
-            chosen.append(candidate)
+            chosen.append(_candidate(entry))
     for reason, held_back in (*spare.items(), ("fatigue", weary)):
-        for candidate in _append(chosen, held_back, taken, k + pool):
-            told(candidate, reason)
+        for entry in _append(chosen, held_back, taken, k + pool):
+            told(entry, reason)
     return chosen
 
 
-def _append(
-    chosen: list[Candidate], held_back: Sequence[tuple[str, Candidate]], taken: set[str], limit: int
-) -> list[Candidate]:
+def _append(chosen: list[Candidate], held_back: Sequence[_Entry], taken: set[str], limit: int) -> list[_Entry]:
     """Fill `chosen` up to `limit` with what is not like anything in it; return what found no place."""
-    left: list[Candidate] = []
-    for key, candidate in held_back:
-        if len(chosen) < limit and key not in taken:
-            taken.add(key)
-            chosen.append(candidate)
+    left: list[_Entry] = []
+    for entry in held_back:
+        if len(chosen) < limit and entry[1] not in taken:
+            taken.add(entry[1])
+            chosen.append(_candidate(entry))
         else:
-            left.append(candidate)
+            left.append(entry)
     return left
 
 
+def _telling(dropped: Drops | None) -> Callable[[_Entry, str], None]:
+    def tell(entry: _Entry, reason: str) -> None:
+        if dropped is not None:
+            dropped(_candidate(entry), reason)
+
+    return tell
+
+
+def _candidate(entry: _Entry) -> Candidate:
+    score, _, query, source, trigger = entry
+    return Candidate(query, source, score, trigger)
+
+
 def _summed(
-    candidates: Iterable[Candidate], excluded: Collection[str], told: Drops
-) -> list[tuple[float, str, Candidate]]:
-    """Return (score, near key, candidate) of what may be shown, best first.
+    proposals: Iterable[Proposal], excluded: Collection[str], told: Callable[[_Entry, str], None]
+) -> list[_Entry]:
+    """Return what may be shown, best first.
 
     Of each source, a query's best score counts; a trigger speaks for itself: its proposal that the quota may hold back
     stays beside the sum of the others, so that it holds back itself.
     """
-    first: dict[str, Candidate] = {}
-    alike: dict[str, list[Candidate]] = {}  # few: most queries are proposed once
-    for candidate in candidates:
-        key, reason = _checked(candidate.query)
-        if reason is not None or key in excluded:
-            told(candidate, reason or "excluded")
-        elif (known := first.setdefault(key, candidate)) is not candidate:
-            alike.setdefault(key, [known]).append(candidate)
-    found = [(candidate.score, key, candidate) for key, candidate in first.items() if key not in alike]
+    first: dict[str, _Entry] = {}
+    alike: dict[str, list[_Entry]] = {}  # few: most queries are proposed once
+    for source, rows, weight, trigger in proposals:
+        for key, query, score in rows:
+            if key in excluded:
+                told((weight * score, key, query, source, trigger), (not key and reject_reason(query)) or "excluded")
+            elif key in first:
+                alike.setdefault(key, [first[key]]).append((weight * score, key, query, source, trigger))
+            else:
+                first[key] = (weight * score, key, query, source, trigger)
+    extra: list[_Entry] = []
     for key, some in alike.items():
-        best: dict[Source, Candidate] = {}
-        for candidate in some:
-            known_best = best.get(candidate.source)
-            if known_best is None or candidate.score > known_best.score:
-                best[candidate.source] = candidate
-        strongest, *others = sorted(best.values(), key=lambda c: (-c.score, c.source))
-        total = sum(candidate.score for candidate in best.values())
-        found.append((total, key, strongest._replace(score=total)))
-        if strongest.trigger is not None:
-            found += [(candidate.score, key, candidate) for candidate in others]
+        best: dict[Source, _Entry] = {}
+        for entry in some:
+            known = best.get(entry[3])
+            if known is None or entry[0] > known[0]:
+                best[entry[3]] = entry
+        strongest, *others = best.values() if len(best) == 1 else sorted(best.values(), key=_by_score)
+        del first[key]
+        total = sum([entry[0] for entry in best.values()])
+        extra.append((total, *strongest[1:]))
+        if strongest[4] is not None:
+            extra += others
+    found = [*first.values(), *extra]
     found.sort(key=_score, reverse=True)
     return found
 
@@ -156,13 +186,24 @@ def _summed(
 _score = itemgetter(0)
 
 
-@lru_cache(maxsize=1 << 16)
-def _checked(query: str) -> tuple[str, str | None]:
-    return near_key(query), reject_reason(query)
+def _by_score(entry: _Entry) -> tuple[float, str]:
+    return -entry[0], entry[3]
 
 
-def _ignore(candidate: Candidate, reason: str) -> None:
-    del candidate, reason
+_KEYS: Final[Bounded[str, str]] = Bounded(1 << 16)
+"""Near keys by query, empty for those that must not be shown."""
+
+
+def _key(query: str) -> str:
+    try:
+        return _KEYS[query]
+    except KeyError:
+        return _KEYS.put(query, "" if reject_reason(query) else near_key(query))
+
+
+def rows(queries: Iterable[tuple[str, float]]) -> list[Row]:
+    """Return (query, score) pairs in the form that `merge` reads."""
+    return [(_key(query), query, score) for query, score in queries]
 
 
 def trigger_weight(position: int, *, fresh: bool) -> float:

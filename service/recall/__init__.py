@@ -1,1 +1,1 @@
-"""Recall sources, one a file. Each returns candidates, or raises `StoreUnavailable`; none waits past its timeout."""
+"""Recall sources, one a file. Each returns proposals, or raises `StoreUnavailable`; none waits past its timeout."""

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from service.ranking.candidates import LiveTrigger, from_co_click
 from service.ranking.catalogue import Catalogue
-from service.ranking.merge import Candidate
+from service.ranking.merge import Proposal
 
 
-def recall(catalogue: Catalogue, triggers: Sequence[LiveTrigger]) -> list[Candidate]:
-    """Return candidates for the latest triggers, best first."""
+def recall(catalogue: Catalogue, triggers: Sequence[LiveTrigger]) -> list[Proposal]:
+    """Return proposals for the latest triggers, best first."""
     return from_co_click(triggers, catalogue)

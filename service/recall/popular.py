@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from service.ranking.candidates import from_popular
 from service.ranking.catalogue import Catalogue
-from service.ranking.merge import Candidate
+from service.ranking.merge import Proposal
 
 
-def recall(catalogue: Catalogue, profile: Mapping[str, str], limit: int) -> list[Candidate]:
+def recall(catalogue: Catalogue, profile: Mapping[str, str], limit: int) -> list[Proposal]:
     """Return up to `limit` queries popular in the shopper's segment, or with everyone."""
     return from_popular(catalogue, profile, limit)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from service.ranking.candidates import LiveTrigger, from_text
 from service.ranking.catalogue import Catalogue
-from service.ranking.merge import Candidate
+from service.ranking.merge import Proposal
 
 
-def recall(catalogue: Catalogue, triggers: Sequence[LiveTrigger]) -> list[Candidate]:
-    """Return candidates for the latest triggers, best first a trigger."""
+def recall(catalogue: Catalogue, triggers: Sequence[LiveTrigger]) -> list[Proposal]:
+    """Return proposals for the latest triggers, best first a trigger."""
     return from_text(triggers, catalogue)

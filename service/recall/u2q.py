@@ -17,7 +17,7 @@ from service.contracts.keys import Keys
 from service.metrics import CORRUPT
 from service.pipelined import PipelinedRedis
 from service.ranking.candidates import from_u2q
-from service.ranking.merge import Candidate
+from service.ranking.merge import Proposal
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ async def read_shopper(
     Raises:
         StoreUnavailable: Redis did not answer within `timeout_s`, or its own timeout.
     """
-    wanted = (keys.u2q(sid), keys.behaviour(sid), keys.profile(sid), keys.seen(sid))
+    wanted = keys.of_request(sid)
     raw_u2q, raw_behaviour, raw_profile, raw_tired = await redis.execute(
         "EVAL", lua.READ, len(wanted), *wanted, events, fatigue_after, timeout_s=timeout_s
     )
@@ -64,6 +64,6 @@ async def read_shopper(
     return shopper
 
 
-def recall(u2q: QueryList | None) -> list[Candidate]:
-    """Return the list's queries as candidates."""
+def recall(u2q: QueryList | None) -> list[Proposal]:
+    """Return the list's queries."""
     return from_u2q(u2q.queries) if u2q is not None else []

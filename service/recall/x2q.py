@@ -1,15 +1,16 @@
 """What the shopper's latest triggers lead to: a click changes the hints at once, before any regeneration."""
 
 from collections.abc import Sequence
+from sys import intern
 
-from service.contracts.codecs import QueryList, ScoredQuery, decode_list
+from service.contracts.codecs import QueryList, decode_list
 from service.contracts.errors import CorruptValue
 from service.contracts.keys import Keys, Trigger
 from service.metrics import CORRUPT, X2Q_CACHE
 from service.pipelined import PipelinedRedis
 from service.ranking.bounded import Bounded
 from service.ranking.candidates import LiveTrigger, from_x2q
-from service.ranking.merge import Candidate
+from service.ranking.merge import Proposal, Row, rows
 
 # Looking a label up costs more than counting.
 _CACHED, _FETCHED, _ABSENT = (X2Q_CACHE.labels(outcome) for outcome in ("cached", "fetched", "absent"))
@@ -22,7 +23,7 @@ class X2QReader:
         """Read through `redis`; keep at most `cache_size` lists, absent ones included."""
         self._redis = redis
         self._keys = keys
-        self._cache: Bounded[tuple[str, Trigger], QueryList | None] = Bounded(cache_size)
+        self._cache: Bounded[tuple[str, Trigger], list[Row] | None] = Bounded(cache_size)
 
     def missing(self, version: str, triggers: Sequence[LiveTrigger]) -> list[Trigger]:
         """Return the keys that the cache knows nothing of."""
@@ -44,23 +45,22 @@ class X2QReader:
             self._cache.put((version, trigger), self._decode(trigger, raw))
 
     @staticmethod
-    def _decode(trigger: Trigger, raw: bytes | None) -> QueryList | None:
+    def _decode(trigger: Trigger, raw: bytes | None) -> list[Row] | None:
         if raw is None:
             return None
         try:
-            return decode_list(trigger, raw)
+            return rows([(intern(one.query), one.score) for one in decode_list(trigger, raw).queries])
         except CorruptValue as error:
             CORRUPT.labels("x2q", error.reason).inc()
             return None
 
-    def recall(self, version: str, triggers: Sequence[LiveTrigger], u2q: QueryList | None) -> list[Candidate]:
-        """Return candidates from what the cache holds; a trigger newer than the shopper's list outweighs it."""
+    def recall(self, version: str, triggers: Sequence[LiveTrigger], u2q: QueryList | None) -> list[Proposal]:
+        """Return proposals from what the cache holds; a trigger newer than the shopper's list outweighs it."""
 
-        def list_of(key: Trigger) -> Sequence[ScoredQuery] | None:
-            found = self._cache.get((version, key))
-            return found.queries if found is not None else None
+        def list_of(key: Trigger) -> Sequence[Row] | None:
+            return self._cache.get((version, key))
 
         if u2q is None:
             return from_x2q(triggers, list_of, 0.0)
-        lead = max((one.score for one in u2q.queries), default=1.0)
+        lead = max([one.score for one in u2q.queries], default=1.0)
         return from_x2q(triggers, list_of, u2q.generated_ms / 1000, lead)

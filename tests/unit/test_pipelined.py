@@ -62,6 +62,18 @@ async def test_many_commands_share_a_connection() -> None:
         assert redis.waiting == 0
 
 
+async def test_what_is_asked_in_one_turn_of_the_loop_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write is a system call, which costs more than a command."""
+    async with serving(echo) as (redis, _):
+        await redis.execute("ECHO", "connected")
+        assert redis._link is not None
+        transport, writes = redis._link._transport, []
+        monkeypatch.setattr(transport, "write", lambda data, write=transport.write: writes.append(write(data)))
+        found = await asyncio.gather(*(redis.execute("ECHO", f"n{number}") for number in range(20)))
+        assert found == [f"n{number}".encode() for number in range(20)]
+        assert len(writes) == 1
+
+
 async def test_who_gives_up_leaves_the_order_alone() -> None:
     """The reply that comes later is nobody's, and the next one is the next one's."""
     held = asyncio.Event()

@@ -119,6 +119,24 @@ def memory(
     _show(bench.run(shoppers, repeats, var, _tell), as_json=as_json)
 
 
+@app.command(epilog="Example: aigq bench soak --requests 1000000 --json")
+def soak(
+    *,
+    shoppers: _Shoppers = 20_000,
+    requests: Annotated[int, typer.Option(min=1, help="after the warm-up, at least")] = 1_000_000,
+    warm_up: Annotated[int, typer.Option(min=1, help="requests that fill the caches, at least")] = 100_000,
+    seconds: _Seconds = 10,
+    connections: _Connections = 16,
+    var: _Var = Path("var/bench"),
+    as_json: _AsJson = False,
+) -> None:
+    """Memory of the service after a warm-up and after many more requests. Needs wrk and two cores."""
+    from workers.bench import arena, soak  # noqa: PLC0415  (polars and the store are slow to import)
+
+    plan = arena.Plan(shoppers=shoppers, repeats=1, seconds=seconds, connections=connections)
+    _show(soak.run(plan, warm_up, requests, var, _tell), as_json=as_json)
+
+
 def _tell(text: str) -> None:
     Console(stderr=True).print(text, style="dim", highlight=False)
 

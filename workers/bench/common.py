@@ -50,3 +50,9 @@ def cpu_s(pid: int) -> float:
     """Return user and system time of a process so far: proc_pid_stat(5), fields 14 and 15."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_mib(pid: int) -> float:
+    """Return the resident memory of a process: proc_pid_statm(5), field 2."""
+    pages = Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20

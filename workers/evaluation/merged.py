@@ -23,7 +23,7 @@ from service.ranking.candidates import (
     live_triggers,
 )
 from service.ranking.catalogue import Catalogue
-from service.ranking.merge import merge
+from service.ranking.merge import Row, merge, rows
 from workers.common.generator import Generation
 from workers.common.list_parser import parse_list
 from workers.common.prompt import render_x2q_category, render_x2q_item
@@ -84,14 +84,17 @@ class Merged:
     def _answer(self, case: Case, k: int, *, novel: bool) -> list[str]:
         behaviour = behaviour_of(case)
         exclude = recently_searched(case.history[-RECENT_EVENTS:]) if novel else []
-        candidates = from_u2q(self._written(case, novel=novel))
+        proposals = from_u2q(self._written(case, novel=novel))
         triggers = live_triggers(behaviour, self.catalogue, CO_CLICK_TRIGGERS)
-        candidates += from_x2q(triggers[:MAX_TRIGGERS], self.x2q.get, self.now)
-        candidates += from_co_click(triggers, self.catalogue)
-        candidates += from_text(triggers, self.catalogue)
-        candidates += from_popular(self.catalogue, case.profile, k + POPULAR_SPARE)
-        hints = merge(candidates, k, exclude)
+        proposals += from_x2q(triggers[:MAX_TRIGGERS], self._list_of, self.now)
+        proposals += from_co_click(triggers, self.catalogue)
+        proposals += from_text(triggers, self.catalogue)
+        proposals += from_popular(self.catalogue, case.profile, k + POPULAR_SPARE)
+        hints = merge(proposals, k, exclude)
         return [hint.query for hint in hints if not novel or hint.query not in case.searched]
+
+    def _list_of(self, trigger: Trigger) -> list[Row] | None:
+        return rows(self.x2q[trigger]) if trigger in self.x2q else None
 
     def _written(self, case: Case, *, novel: bool) -> Sequence[ScoredQuery]:
         """Return the list as the Direct worker writes it."""

@@ -36,6 +36,13 @@ def test_partition_is_stable_and_in_range(user_id: str, partitions: int) -> None
     assert partition == Keys("other", partitions).partition(shopper_sid(user_id))
 
 
+@given(SAFE_TEXT)
+def test_a_request_reads_the_keys_that_others_write(user_id: str) -> None:
+    """The four that are built together are those that each have a method."""
+    sid = shopper_sid(user_id)
+    assert KEYS.of_request(sid) == (KEYS.u2q(sid), KEYS.behaviour(sid), KEYS.profile(sid), KEYS.seen(sid))
+
+
 def test_partitions_are_all_used() -> None:
     """Shoppers spread evenly: no partition has more than three times its share."""
     counts = [0] * 16

@@ -1,5 +1,8 @@
 """Diversity: another order, nothing lost, the best one first."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +10,7 @@ from hypothesis import strategies as st
 from service.contracts.text import near_key
 from service.ranking.diversity import diversify
 from service.ranking.merge import Candidate, merge
-from tests.support import ANY_TEXT, QUERIES
+from tests.support import ANY_TEXT, QUERIES, proposal
 
 queries = QUERIES.flatmap(lambda known: st.sampled_from(known) if known else st.just("tent")) | ANY_TEXT
 candidates = st.lists(
@@ -17,11 +20,16 @@ CATEGORY = {"tent": "Camping", "tents": "Camping", "red shoes": "Shoes", "shoe r
 ks, weights = st.integers(1, 12), st.floats(0, 1)
 
 
+def _merge(given_candidates: Sequence[Candidate], *arguments: Any, **options: Any) -> list[Candidate]:
+    """Merge what sources propose, each candidate by itself."""
+    return merge([proposal(one) for one in given_candidates], *arguments, **options)
+
+
 @given(candidates, ks, weights, QUERIES)
 def test_what_diversity_promises(given_candidates: list[Candidate], k: int, weight: float, seen: list[str]) -> None:
     """The same candidates; the best first; what tires stays behind what does not."""
     tired = {near_key(query) for query in seen}
-    ranked = merge(given_candidates, k, [], pool=20, tired=tired)
+    ranked = _merge(given_candidates, k, [], pool=20, tired=tired)
     found = diversify(ranked, k, weight, CATEGORY, tired)
     assert {id(one) for one in found} == {id(one) for one in ranked}
     assert len(found) == len(ranked)
@@ -50,7 +58,7 @@ def test_what_the_quota_held_back_does_not_come_forward_by_its_score() -> None:
     """Its place says what it is worth here."""
     lead = [Candidate(f"tent {word}", "x2q", 0.9, "item:a") for word in ("peg", "pole", "rope")]
     fill = [Candidate("lamp", "popular", 0.05), Candidate("stove", "popular", 0.04)]
-    ranked = merge([*lead, *fill], 3, [], pool=2)
+    ranked = _merge([*lead, *fill], 3, [], pool=2)
     shown = diversify(ranked, 3, 0.1, CATEGORY)[:3]
     assert [one.query for one in shown] == [one.query for one in ranked[:3]]
 

@@ -2,6 +2,8 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,12 +15,14 @@ from service.ranking.merge import (
     WEIGHT_POPULAR,
     WEIGHT_U2Q,
     Candidate,
+    Proposal,
     merge,
     rank_score,
     recent_searches,
+    rows,
     trigger_weight,
 )
-from tests.support import ANY_TEXT, QUERIES
+from tests.support import ANY_TEXT, QUERIES, proposal
 
 queries = QUERIES.flatmap(lambda known: st.sampled_from(known) if known else st.just("tent")) | ANY_TEXT
 u2q = st.builds(Candidate, queries, st.just("u2q"), st.floats(0, 1))
@@ -27,10 +31,15 @@ candidates = st.lists(u2q | x2q, max_size=30)
 ks = st.integers(1, 12)
 
 
+def _merge(given_candidates: Sequence[Candidate], *arguments: Any, **options: Any) -> list[Candidate]:
+    """Merge what sources propose, each candidate by itself."""
+    return merge([proposal(one) for one in given_candidates], *arguments, **options)
+
+
 @given(candidates, ks, QUERIES)
 def test_what_merge_promises(given_candidates: list[Candidate], k: int, exclude: list[str]) -> None:
     """Its whole docstring, on any input."""
-    chosen = merge(given_candidates, k, exclude)
+    chosen = _merge(given_candidates, k, exclude)
     assert len(chosen) <= k
     keys = [near_key(one.query) for one in chosen]
     assert len(set(keys)) == len(keys)
@@ -46,13 +55,13 @@ def test_merge_fills_what_can_be_filled(given_candidates: list[Candidate], k: in
     """The list is short only if nothing else may be shown."""
     blocked = {near_key(query) for query in exclude}
     possible = {near_key(c.query) for c in given_candidates if reject_reason(c.query) is None} - blocked
-    assert len(merge(given_candidates, k, exclude)) == min(k, len(possible))
+    assert len(_merge(given_candidates, k, exclude)) == min(k, len(possible))
 
 
 @given(st.lists(u2q, max_size=30), ks)
 def test_a_source_counts_once(given_candidates: list[Candidate], k: int) -> None:
     """Proposed twice by one source, a query has the better of the two scores."""
-    for one in merge(given_candidates, k, []):
+    for one in _merge(given_candidates, k, []):
         assert one.score == max(c.score for c in given_candidates if near_key(c.query) == near_key(one.query)
                                 and reject_reason(c.query) is None)  # fmt: skip
 
@@ -65,16 +74,27 @@ def test_sources_that_agree_add_up() -> None:
         Candidate("tents", "co_click", 0.7, "query:stove"),
         Candidate("tent", "popular", 0.05),
     ]
-    first, second = merge(given_candidates, 10, [])
+    first, second = _merge(given_candidates, 10, [])
     assert (first.query, first.source, first.trigger) == ("tents", "co_click", "query:stove")
     assert math.isclose(first.score, 1.35)
     assert second.query == "lamp"
 
 
+def test_a_list_is_weighed_when_it_is_merged() -> None:
+    """It is kept once, whatever it weighs for a shopper; what must not be shown is told with its reason."""
+    kept = rows([("tent", 0.5), ("<b>", 0.4), ("lamp", 0.3)])
+    reasons: list[tuple[Candidate, str]] = []
+    proposals = [Proposal("x2q", kept, 0.5, "item:a"), Proposal("popular", kept[:1], 0.1)]
+    shown = merge(proposals, 10, [], dropped=lambda *told: reasons.append(told))
+    assert shown[0] == Candidate("tent", "x2q", 0.25 + 0.05, "item:a")
+    assert shown[1] == Candidate("lamp", "x2q", 0.15, "item:a")
+    assert (Candidate("<b>", "x2q", 0.2, "item:a"), "markup") in reasons
+
+
 @given(candidates, ks)
 def test_order_and_quota(given_candidates: list[Candidate], k: int) -> None:
     """Best first; a trigger over its share comes last, and only where nothing else was left."""
-    chosen = merge(given_candidates, k, [])
+    chosen = _merge(given_candidates, k, [])
     quota = max(1, math.ceil(k * TRIGGER_SHARE))
     seen: Counter[str] = Counter()
     within, over = [], []
@@ -92,20 +112,20 @@ def test_the_order_of_sources_does_not_matter(given_candidates: list[Candidate],
     distinct = list({c.score: c for c in given_candidates}.values())
     shuffled = list(distinct)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert merge(shuffled, k, []) == merge(distinct, k, [])
+    assert _merge(shuffled, k, []) == _merge(distinct, k, [])
 
 
 def test_quota_holds_while_others_are_left() -> None:
     """A click on a tent does not make all hints about tents."""
     tents = [Candidate(f"tent {word}", "x2q", 1.2, "item:a") for word in "abcdefgh"]
     others = [Candidate(f"lamp {word}", "popular", 0.01) for word in "abcdefgh"]
-    assert sum(one.trigger == "item:a" for one in merge([*tents, *others], 10, [])) == 4
-    assert len(merge(tents, 10, [])) == 8
+    assert sum(one.trigger == "item:a" for one in _merge([*tents, *others], 10, [])) == 4
+    assert len(_merge(tents, 10, [])) == 8
 
 
 def test_a_query_held_back_by_the_quota_can_come_from_another_source() -> None:
     """The quota holds a trigger back, not the query."""
-    shown = merge(
+    shown = _merge(
         [
             Candidate("tent", "x2q", 0.9, "item:a"),
             Candidate("stove", "x2q", 0.8, "item:a"),
@@ -133,8 +153,8 @@ def test_recent_searches() -> None:
 @given(candidates, ks, QUERIES, st.integers(0, 12))
 def test_a_pool_comes_after_the_list(given_candidates: list[Candidate], k: int, exclude: list[str], pool: int) -> None:
     """The list is the same; what follows may be shown too, and is in no slot."""
-    both = merge(given_candidates, k, exclude, pool=pool)
-    assert both[:k] == merge(given_candidates, k, exclude)
+    both = _merge(given_candidates, k, exclude, pool=pool)
+    assert both[:k] == _merge(given_candidates, k, exclude)
     assert len(both) <= k + pool
     keys = [near_key(one.query) for one in both]
     assert len(set(keys)) == len(keys)
@@ -145,8 +165,8 @@ def test_a_pool_comes_after_the_list(given_candidates: list[Candidate], k: int, 
 def test_every_query_is_shown_or_accounted_for(given_candidates: list[Candidate], k: int, exclude: list[str]) -> None:
     """Listening changes nothing, and each proposed query is there or has a reason."""
     reasons: dict[str, str] = {}
-    shown = merge(given_candidates, k, exclude, dropped=lambda one, why: reasons.setdefault(near_key(one.query), why))
-    assert shown == merge(given_candidates, k, exclude)
+    shown = _merge(given_candidates, k, exclude, dropped=lambda one, why: reasons.setdefault(near_key(one.query), why))
+    assert shown == _merge(given_candidates, k, exclude)
     accounted = {near_key(one.query) for one in shown} | reasons.keys()
     assert {near_key(one.query) for one in given_candidates} <= accounted
 
@@ -156,13 +176,13 @@ def test_what_tires_comes_last(given_candidates: list[Candidate], k: int, exclud
     """It is shown only where nothing else is left, so fatigue makes no list shorter, and each one is accounted for."""
     tired = {near_key(query) for query in seen}
     reasons: dict[str, str] = {}
-    shown = [near_key(one.query) for one in merge(given_candidates, k, exclude, tired=tired)]
-    assert len(shown) == len(merge(given_candidates, k, exclude))
+    shown = [near_key(one.query) for one in _merge(given_candidates, k, exclude, tired=tired)]
+    assert len(shown) == len(_merge(given_candidates, k, exclude))
     fresh = [key for key in shown if key not in tired]
     assert shown[: len(fresh)] == fresh
     if len(fresh) < len(shown):
-        assert not {near_key(one.query) for one in merge(given_candidates, 50, exclude)} - tired - set(fresh)
-    merge(
+        assert not {near_key(one.query) for one in _merge(given_candidates, 50, exclude)} - tired - set(fresh)
+    _merge(
         given_candidates, k, exclude, tired=tired, dropped=lambda one, why: reasons.setdefault(near_key(one.query), why)
     )
     assert {near_key(one.query) for one in given_candidates} <= set(shown) | reasons.keys()
@@ -171,7 +191,7 @@ def test_what_tires_comes_last(given_candidates: list[Candidate], k: int, exclud
 def test_a_tired_hint_gives_way_even_to_what_the_quota_held_back() -> None:
     """One trigger too many is better than what nobody clicks."""
     lead = [Candidate(f"tent {name}", "x2q", 0.9, "item:a") for name in ("peg", "pole", "rope")]
-    shown = merge([Candidate("lamp", "u2q", 1.0), *lead], 3, [], tired={"lamp"})
+    shown = _merge([Candidate("lamp", "u2q", 1.0), *lead], 3, [], tired={"lamp"})
     assert [hint.query for hint in shown] == [one.query for one in lead]
 
 
@@ -180,8 +200,8 @@ def test_a_category_has_its_share_while_others_are_left(
     given_candidates: list[Candidate], k: int, share: float
 ) -> None:
     """By first letters here; what is over the share comes last, and makes no list shorter."""
-    shown = merge(given_candidates, k, [], category=lambda query: query[:1], category_share=share, trigger_share=1.0)
-    assert len(shown) == len(merge(given_candidates, k, [], trigger_share=1.0))
+    shown = _merge(given_candidates, k, [], category=lambda query: query[:1], category_share=share, trigger_share=1.0)
+    assert len(shown) == len(_merge(given_candidates, k, [], trigger_share=1.0))
     quota = max(1, math.ceil(k * share))
     over = [n for n, one in enumerate(shown) if sum(o.query[:1] == one.query[:1] for o in shown[: n + 1]) > quota]
     assert share == 1 or over == list(range(len(shown) - len(over), len(shown)))

@@ -9,9 +9,10 @@ from hypothesis import given
 from service.contracts.codecs import BehaviourEntry
 from service.ranking.candidates import CO_CLICK_LIMIT, CO_CLICK_TRIGGERS, live_triggers
 from service.ranking.catalogue import Catalogue
+from service.ranking.merge import rank_score
 from service.ranking.trigger_table import TriggerTable
 from service.recall import co_click
-from tests.support import ANY_TEXT, TENT, TENT_CATEGORY
+from tests.support import ANY_TEXT, TENT, TENT_CATEGORY, candidates_of
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,8 @@ class _Shop:
 def _recall(catalogue: Catalogue, table: TriggerTable, *refs: tuple[str, str]) -> list[tuple[str, str | None]]:
     behaviour = [BehaviourEntry(kind, 100.0 - n, ref) for n, (kind, ref) in enumerate(refs)]
     shop: Any = _Shop(catalogue, table)
-    found = co_click.recall(shop, live_triggers(behaviour, shop, CO_CLICK_TRIGGERS))
-    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+    found = candidates_of(co_click.recall(shop, live_triggers(behaviour, shop, CO_CLICK_TRIGGERS)))
+    assert [one.score for one in found] == [rank_score(rank) for rank in range(len(found))]
     assert all(one.source == "co_click" for one in found)
     return [(one.query, one.trigger) for one in found]
 
@@ -62,4 +63,13 @@ def test_nothing_known_nothing_recalled(catalogue: Catalogue, table: TriggerTabl
 @given(ANY_TEXT)
 def test_any_trigger_may_be_asked_for(table: TriggerTable, text: str) -> None:
     """Clients send nonsense, and LMDB has limits on keys."""
-    assert table.lists([text, text * 50]) == {}
+    assert table.first([text, text * 50]) == ("", ())
+
+
+def test_a_list_is_read_once(table: TriggerTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request asks for a dozen triggers, most of which other requests asked for, or which have no list."""
+    asked = ["query:nobody had", "query:stove"]
+    found = table.first(asked)
+    assert [query for _, query, _ in found[1]] == ["gas", "lamp"]
+    monkeypatch.setattr(table, "_environment", None)
+    assert table.first(asked) == found

@@ -8,6 +8,7 @@ from service.ranking.candidates import CO_CLICK_TRIGGERS, live_triggers
 from service.ranking.merge import WEIGHT_TEXT
 from service.ranking.trigger_table import TriggerTable
 from service.recall import text
+from tests.support import candidates_of
 
 
 class _Shop:
@@ -17,7 +18,7 @@ class _Shop:
         TriggerTable.write(
             path, [("item:new", [("trail shoes", 7.0), ("shoes", 3.0)]), ("item:older", [("lamp", 9.0)])]
         )
-        self.text = TriggerTable.open(path)
+        self.text = TriggerTable.open(path, by_rank=True)
 
     def category(self, item_id: str) -> None:
         """None is known."""
@@ -29,7 +30,7 @@ def test_the_latest_items_words_lead(tmp_path: Path) -> None:
     shop: Any = _Shop(tmp_path / "text.mdb")
     acts = [("click", "new"), ("click", "known"), ("search", "tent"), ("click", "older")]
     behaviour = [BehaviourEntry(kind, 100.0 - n, ref) for n, (kind, ref) in enumerate(acts)]
-    found = text.recall(shop, live_triggers(behaviour, shop, CO_CLICK_TRIGGERS))
+    found = candidates_of(text.recall(shop, live_triggers(behaviour, shop, CO_CLICK_TRIGGERS)))
     assert [(one.query, one.trigger) for one in found] == [
         ("trail shoes", "item:new"), ("shoes", "item:new"), ("lamp", "item:older"),
     ]  # fmt: skip
