@@ -63,12 +63,13 @@ class ShopperStore:
         """
         sid = shopper_sid(user_id)
         partition = self._keys.partition(sid)
-        pipe = self._redis.pipeline(transaction=True)
         keys = self._keys
-        pipe.delete(keys.behaviour(sid), keys.state(sid), keys.profile(sid), keys.u2q(sid), keys.seen(sid))
-        pipe.zrem(self._keys.due(partition), sid)
-        for name in (self._keys.leases(partition), self._keys.tries(partition), self._keys.dead(partition)):
-            pipe.hdel(name, sid)
+        names = [
+            *(key(partition) for key in (keys.due, keys.leases, keys.tries, keys.dead)),
+            *(key(sid) for key in (keys.behaviour, keys.state, keys.profile, keys.u2q, keys.seen)),
+        ]
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.eval(lua.FORGET, len(names), *names, sid)
         await self._execute(pipe)
 
     def _queue(self, pipe: Pipeline, user_id: str, events: Sequence[AnyEvent], profile: Profile | None) -> None:

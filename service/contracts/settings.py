@@ -33,6 +33,7 @@ class RedisSettings(_Section):
     """The Redis (>= 7.0) or Valkey (>= 8) server."""
 
     url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="redis://, rediss:// or unix:// URL")
+    cluster: bool = Field(default=False, description="the URL is any node of a Redis Cluster, which tells the others")
     namespace: str = Field("aigq", pattern=r"^[a-z0-9_-]{1,32}$", description="prefix of every key")
     partitions: int = Field(256, ge=1, le=16384, description="P; stored in Redis and checked, never change it live")
     read_timeout_ms: Milliseconds = Field(30, description="socket timeout on the hints path")
