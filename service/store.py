@@ -94,7 +94,8 @@ class ShopperStore:
             behaviour.max_events, round(behaviour.ttl_s), self._settings.redis.stream_maxlen,
             encode_profile(sid, profile) if profile is not None else "",
             ("1" if profile.consent else "0") if profile is not None else "",
-            round(queue.cooldown_s * 1000), behaviour.max_exposures, len(hints), len(entries), *entries, *hints,
+            round(queue.cooldown_s * 1000), behaviour.max_exposures,
+            round(queue.shed_after_s * 1000), len(hints), len(entries), *entries, *hints,
             *(orjson.dumps(log_line(event)) for event in events),
         )  # fmt: skip
 

@@ -63,6 +63,8 @@ class QueueSettings(_Section):
     lease_s: float = Field(30.0, gt=0, le=3600, description="a silent worker loses its shoppers after so long")
     retry_s: float = Field(2.0, gt=0, le=3600, description="a returned shopper is due again after so long")
     cooldown_s: float = Field(0.0, ge=0, le=86400, description="between two refreshes of a shopper, unless urgent")
+    shed_after_s: float = Field(10.0, ge=0, le=86400, description="a longer wait puts shoppers without a list ahead")
+    let_go_s: Seconds = Field(7 * 86400, description="who did nothing for so long is refreshed at the next visit")
     max_tries: int = Field(5, ge=1, le=100, description="failures of one shopper that make a dead letter")
 
 

@@ -85,7 +85,10 @@ class DirectWorker:
         """
         now = time.monotonic()
         if now >= self._looked_at + _LOOK_S:
-            metrics.DUE.set(await self._queue.depth())
+            backlog = await self._queue.look()
+            metrics.DUE.set(backlog.shoppers)
+            metrics.OLDEST.set(backlog.oldest_late_s)
+            metrics.DEFERRED.set(backlog.deferred)
             self._looked_at = now
         if now < self._resume_at or at_work >= self._settings.direct.in_flight:
             return []
@@ -98,7 +101,6 @@ class DirectWorker:
             if waiting >= self._settings.direct.batch_size:
                 return []
         leases = await self._queue.claim(self._size)
-        metrics.OLDEST.set(self._queue.oldest_late_s)
         for lease in leases:
             metrics.LATENESS.observe(lease.late_ms / 1000)
         return leases
@@ -128,7 +130,7 @@ class DirectWorker:
 
     async def _refresh(self, leases: Sequence[Lease]) -> None:
         self._lists.reload()
-        shoppers = await self._queue.read(leases)
+        shoppers = await self._let_go(await self._queue.read(leases))
         prompts = [self._lists.render(shopper) for shopper in shoppers]
         digests = [self._lists.digest(prompt) for prompt in prompts]
         done: list[tuple[DueShopper, QueryList]] = []
@@ -140,7 +142,7 @@ class DirectWorker:
             else:
                 done.append((shopper, same))
         unchanged = len(done)
-        answers = await self._ask([prompts[at] for at in asked], [leases[at].tries for at in asked])
+        answers = await self._ask([prompts[at] for at in asked], [shoppers[at].lease.tries for at in asked])
         drops: Counter[str] = Counter()
         failed: list[tuple[DueShopper, GeneratorError]] = []
         for at, answer in zip(asked, answers, strict=True):
@@ -160,6 +162,15 @@ class DirectWorker:
         self.refreshed += len(outcomes)
         if failed:
             await self._give_back(failed)
+
+    async def _let_go(self, shoppers: Sequence[DueShopper]) -> list[DueShopper]:
+        """Return the shoppers for whom a list is worth its price; the others get theirs when they come back."""
+        since = time.time() - self._settings.queue.let_go_s
+        idle = [one for one in shoppers if not (one.lease.ahead or one.active(since))]
+        for outcome in await self._queue.let_go(idle):
+            metrics.REFRESHES.labels(outcome).inc()
+        self.refreshed += len(idle)
+        return [one for one in shoppers if one not in idle]
 
     async def _ask(self, prompts: Sequence[str], tries: Sequence[int]) -> list[Answer]:
         """Return an answer or an error a prompt. Whose last try failed is asked alone, not to take others along."""
