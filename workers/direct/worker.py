@@ -22,6 +22,7 @@ _LOOK_S: Final = 5.0
 """Between two looks at the queue's depth."""
 _ALWAYS: Final = 2
 """Batches that are sent whatever waits at the model: one to generate, one to follow it."""
+_ASK_AGAIN_S: Final = 0.3
 _LEASE_SHARE: Final = 0.8
 """Of a lease that generating may take: a living worker gives back what it cannot finish before another takes over."""
 
@@ -40,6 +41,8 @@ class DirectWorker:
         self._size = settings.direct.batch_size
         self._healthy = False
         """Whether the model has given a sign of life since the start, or the last failure."""
+        self._enough = (0, 0.0)
+        """How many batches were at work when the model had enough, and until when that is taken for granted."""
         self._failures = 0
         self._resume_at = 0.0
         self._looked_at = -_LOOK_S
@@ -95,15 +98,29 @@ class DirectWorker:
         if not self._healthy:
             await self._generator.check()  # no claims while there is nobody to generate
             self._healthy = True
-        if at_work >= _ALWAYS:
-            waiting = await self._generator.waiting()
-            metrics.WAITING.set(waiting)
-            if waiting >= self._settings.direct.batch_size:
-                return []
+        if not await self._room(at_work):
+            return []
         leases = await self._queue.claim(self._size)
         for lease in leases:
             metrics.LATENESS.observe(lease.late_ms / 1000)
         return leases
+
+    async def _room(self, at_work: int) -> bool:
+        """Whether the model should get another batch.
+
+        It is asked, unless it had enough just now and none of our batches has ended since: asking costs it time.
+        """
+        if at_work < _ALWAYS:
+            return True
+        with_, until = self._enough
+        if at_work == with_ and time.monotonic() < until:
+            return False
+        waiting = await self._generator.waiting()
+        metrics.WAITING.set(waiting)
+        if waiting < self._settings.direct.batch_size:
+            return True
+        self._enough = (at_work, time.monotonic() + _ASK_AGAIN_S)
+        return False
 
     async def _work(self, leases: Sequence[Lease]) -> None:
         """Refresh a batch as a task: failures are counted, a cancelled batch is given back."""
