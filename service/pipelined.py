@@ -25,11 +25,24 @@ _NOTHING: Final = object()
 _pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]  # its stub knows tuples of one
 
 
+class Redirected(StoreUnavailable):
+    """Another node of the cluster has the key: for good, or (`asks`) only for this command, while the slot moves.
+
+    https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#redirection-and-resharding
+    """
+
+    def __init__(self, asks: bool, address: str) -> None:  # noqa: FBT001  (a field of the answer)
+        """Tell the node's `address` as Redis did, host:port."""
+        super().__init__(f"Redis says that {address} has it")
+        host, _, port = address.rpartition(":")
+        self.asks, self.address = asks, (host, int(port))
+
+
 class PipelinedRedis:
     """Connects on first use, and again after a loss; every command is bounded by a timeout."""
 
-    def __init__(self, settings: RedisSettings, timeout_ms: int) -> None:
-        """Read from the server that `settings` names; no command takes longer than `timeout_ms`.
+    def __init__(self, settings: RedisSettings, timeout_ms: int, address: tuple[str, int] | None = None) -> None:
+        """Read from the server that `settings` names, or else `address`; no command takes longer than `timeout_ms`.
 
         Raises:
             ConfigError: the URL is malformed.
@@ -38,10 +51,17 @@ class PipelinedRedis:
             self._options: dict[str, Any] = dict(parse_url(settings.url.get_secret_value()))
         except (ValueError, TypeError) as error:
             raise malformed(error) from None
+        if address is not None:
+            self._options["host"], self._options["port"] = address
         self._timeout_s = timeout_ms / 1000
         self._connect_s = settings.connect_timeout_ms / 1000
         self._link: _Link | None = None
         self._connecting: asyncio.Task[_Link] | None = None
+
+    @property
+    def host(self) -> str:
+        """The server's name or address."""
+        return str(self._options.get("host", "localhost"))
 
     @property
     def waiting(self) -> int:
@@ -55,6 +75,10 @@ class PipelinedRedis:
             StoreUnavailable: no connection, no reply in time, or an error reply.
         """
         return await self._answer([command], timeout_s)
+
+    async def execute_asking(self, *command: str | bytes | float, timeout_s: float | None = None) -> Any:
+        """As `execute`, for a key of which another node said that it is on its way here."""
+        return await self._answer([("ASKING",), command], timeout_s)
 
     async def execute_all(self, commands: Iterable[Command]) -> None:
         """Await all commands, whose replies do not matter.
@@ -147,7 +171,8 @@ class _Batch:
         """Take the next reply."""
         self.left -= 1
         if isinstance(reply, hiredis.ReplyError):
-            self.error = StoreUnavailable(f"Redis refuses: {reply}")
+            kind, _, address = str(reply).split(" ", 2) if str(reply).startswith(("MOVED ", "ASK ")) else ("", "", "")
+            self.error = Redirected(kind == "ASK", address) if kind else StoreUnavailable(f"Redis refuses: {reply}")
         if self.left == 0 and not self.future.done():
             if self.error is not None:
                 self.future.set_exception(self.error)

@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 
+from service.clustered import Pipelined
 from service.contracts.errors import StoreUnavailable
 from service.contracts.keys import Keys, shopper_sid
 from service.metrics import SERVED_DROPPED, STORE_ERRORS
-from service.pipelined import PipelinedRedis
 
 _log = logging.getLogger(__name__)
 _FLUSH_S = 0.2
@@ -23,7 +23,7 @@ _BATCH = 500
 class ServedLog:
     """Buffers `hint_served` lines."""
 
-    def __init__(self, redis: PipelinedRedis, keys: Keys, stream_maxlen: int, capacity: int = 20_000) -> None:
+    def __init__(self, redis: Pipelined, keys: Keys, stream_maxlen: int, capacity: int = 20_000) -> None:
         """Keep at most `capacity` lines waiting."""
         self._redis = redis
         self._keys = keys

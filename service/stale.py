@@ -11,6 +11,7 @@ import time
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from service.contracts import lua
 from service.contracts.keys import Keys, shopper_sid
 from service.metrics import STALE, STORE_ERRORS
 from service.recall.u2q import Shopper
@@ -50,14 +51,16 @@ class StaleLists:
             await self.flush()
 
     async def flush(self) -> None:
-        """Mark who waits as due now. A mark or lease that is there stays as it is."""
+        """Mark who waits as due now, ahead of those with a list. A lease or a mark still to come stays as it is."""
         waiting, self._waiting = self._waiting, set()
         if not waiting:
             return
-        now_ms = round(time.time() * 1000)
-        pipe = self._redis.pipeline(transaction=False)
+        by_partition: dict[int, list[str]] = {}
         for sid in waiting:
-            pipe.zadd(self._keys.due(self._keys.partition(sid)), {sid: now_ms}, nx=True)
+            by_partition.setdefault(self._keys.partition(sid), []).append(sid)
+        pipe = self._redis.pipeline(transaction=False)
+        for partition, sids in by_partition.items():
+            pipe.eval(lua.HURRY, 2, self._keys.due(partition), self._keys.leases(partition), *sids)
         try:
             await pipe.execute()
         except (RedisError, OSError) as error:

@@ -14,13 +14,13 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from service.breaker import CircuitBreaker
+from service.clustered import Pipelined, open_pipelined
 from service.contracts.errors import ConfigError, StoreUnavailable
 from service.contracts.keys import Keys, named_at
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings
 from service.experiments import Experiments
 from service.metrics import BREAKER_OPEN, LOOP_LAG, POOL_WAIT, STORE_UP, X2Q_COVERED, X2Q_LISTS, X2Q_PUBLISHED
-from service.pipelined import PipelinedRedis
 from service.ranking.catalogue import Catalogue
 from service.recall.x2q import X2QReader
 from service.served_log import ServedLog
@@ -40,7 +40,7 @@ class State:
     keys: Keys
     catalogue: Catalogue
     poll_redis: Redis
-    reader: PipelinedRedis
+    reader: Pipelined
     breaker: CircuitBreaker
     shoppers: ShopperStore
     x2q: X2QReader
@@ -114,9 +114,9 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     async with AsyncExitStack() as stack:
         poll_redis = make_redis(settings.redis, settings.redis.read_timeout_ms)
         stack.push_async_callback(poll_redis.aclose)
-        reader = PipelinedRedis(settings.redis, settings.redis.read_timeout_ms)
+        reader = open_pipelined(settings.redis, settings.redis.read_timeout_ms)
         stack.push_async_callback(reader.aclose)
-        logger = PipelinedRedis(settings.redis, settings.redis.write_timeout_ms)
+        logger = open_pipelined(settings.redis, settings.redis.write_timeout_ms)
         stack.push_async_callback(logger.aclose)
         write_redis = make_redis(settings.redis, settings.redis.write_timeout_ms, POOL_WAIT.labels("write").observe)
         stack.push_async_callback(write_redis.aclose)

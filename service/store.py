@@ -63,12 +63,13 @@ class ShopperStore:
         """
         sid = shopper_sid(user_id)
         partition = self._keys.partition(sid)
-        pipe = self._redis.pipeline(transaction=True)
         keys = self._keys
-        pipe.delete(keys.behaviour(sid), keys.state(sid), keys.profile(sid), keys.u2q(sid), keys.seen(sid))
-        pipe.zrem(self._keys.due(partition), sid)
-        for name in (self._keys.leases(partition), self._keys.tries(partition), self._keys.dead(partition)):
-            pipe.hdel(name, sid)
+        names = [
+            *(key(partition) for key in (keys.due, keys.leases, keys.tries, keys.dead)),
+            *(key(sid) for key in (keys.behaviour, keys.state, keys.profile, keys.u2q, keys.seen)),
+        ]
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.eval(lua.FORGET, len(names), *names, sid)
         await self._execute(pipe)
 
     def _queue(self, pipe: Pipeline, user_id: str, events: Sequence[AnyEvent], profile: Profile | None) -> None:
@@ -93,7 +94,8 @@ class ShopperStore:
             behaviour.max_events, round(behaviour.ttl_s), self._settings.redis.stream_maxlen,
             encode_profile(sid, profile) if profile is not None else "",
             ("1" if profile.consent else "0") if profile is not None else "",
-            round(queue.cooldown_s * 1000), behaviour.max_exposures, len(hints), len(entries), *entries, *hints,
+            round(queue.cooldown_s * 1000), behaviour.max_exposures,
+            round(queue.shed_after_s * 1000), len(hints), len(entries), *entries, *hints,
             *(orjson.dumps(log_line(event)) for event in events),
         )  # fmt: skip
 

@@ -96,7 +96,7 @@ class Keys:
     # One partition. No TTL but where one is told: these are queues, emptied by workers; losing one loses refreshes.
 
     def due(self, partition: int) -> str:
-        """Sorted set: sid -> due time (ms); while leased, the lease's expiry."""
+        """Sorted set: sid -> due time (ms), or minus the time of a mark ahead of others; while leased, the expiry."""
         return f"{self._shard(partition)}:due"
 
     def leases(self, partition: int) -> str:

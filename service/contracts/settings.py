@@ -33,6 +33,7 @@ class RedisSettings(_Section):
     """The Redis (>= 7.0) or Valkey (>= 8) server."""
 
     url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="redis://, rediss:// or unix:// URL")
+    cluster: bool = Field(default=False, description="the URL is any node of a Redis Cluster, which tells the others")
     namespace: str = Field("aigq", pattern=r"^[a-z0-9_-]{1,32}$", description="prefix of every key")
     partitions: int = Field(256, ge=1, le=16384, description="P; stored in Redis and checked, never change it live")
     read_timeout_ms: Milliseconds = Field(30, description="socket timeout on the hints path")
@@ -62,6 +63,8 @@ class QueueSettings(_Section):
     lease_s: float = Field(30.0, gt=0, le=3600, description="a silent worker loses its shoppers after so long")
     retry_s: float = Field(2.0, gt=0, le=3600, description="a returned shopper is due again after so long")
     cooldown_s: float = Field(0.0, ge=0, le=86400, description="between two refreshes of a shopper, unless urgent")
+    shed_after_s: float = Field(10.0, ge=0, le=86400, description="a longer wait puts shoppers without a list ahead")
+    let_go_s: Seconds = Field(7 * 86400, description="who did nothing for so long is refreshed at the next visit")
     max_tries: int = Field(5, ge=1, le=100, description="failures of one shopper that make a dead letter")
 
 

@@ -30,6 +30,7 @@ CURRENT: Final = "CURRENT"
 MANIFEST: Final = "manifest.json"
 ITEMS: Final = "items.mdb"
 _CATEGORIES: Final = 100_000
+_QUERIES: Final = 20_000
 """Items, and queries, whose category stays in memory; some 10 MB each."""
 POPULAR: Final = "popular.json"
 WORDS: Final = "words.mdb"
@@ -67,6 +68,7 @@ class Catalogue:
     text: TriggerTable
     _categories: Bounded[str, str | None] = field(default_factory=lambda: Bounded(_CATEGORIES))
     _query_categories: Bounded[str, str | None] = field(default_factory=lambda: Bounded(_CATEGORIES))
+    _finds: Bounded[str, bool] = field(default_factory=lambda: Bounded(_QUERIES))
 
     @classmethod
     def open(cls, root: Path) -> Self:
@@ -117,8 +119,11 @@ class Catalogue:
         return found
 
     def finds(self, query: str) -> bool:
-        """Whether some item has all content words of `query`, itself or in what led shoppers to it."""
-        return self._words.finds(query)
+        """Whether some item has all content words of `query`, itself or in what led shoppers to it. Cached."""
+        try:
+            return self._finds[query]
+        except KeyError:
+            return self._finds.put(query, self._words.finds(query))
 
     def query_category(self, query: str) -> str | None:
         """Return the category of most items that `query` finds, or None if it finds nothing. Cached."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from service.clustered import Pipelined
 from service.contracts import lua
 from service.contracts.codecs import (
     BehaviourEntry,
@@ -15,7 +16,6 @@ from service.contracts.codecs import (
 from service.contracts.errors import CorruptValue
 from service.contracts.keys import Keys
 from service.metrics import CORRUPT
-from service.pipelined import PipelinedRedis
 from service.ranking.candidates import from_u2q
 from service.ranking.merge import Proposal
 
@@ -32,7 +32,7 @@ class Shopper:
 
 
 async def read_shopper(
-    redis: PipelinedRedis, keys: Keys, sid: str, events: int, fatigue_after: int, timeout_s: float
+    redis: Pipelined, keys: Keys, sid: str, events: int, fatigue_after: int, timeout_s: float
 ) -> Shopper:
     """Read u2q, the last `events` actions, the profile, and which hints were seen `fatigue_after` times.
 

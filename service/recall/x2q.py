@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from sys import intern
 
+from service.clustered import Pipelined
 from service.contracts.codecs import QueryList, decode_list
 from service.contracts.errors import CorruptValue
 from service.contracts.keys import Keys, Trigger
 from service.metrics import CORRUPT, X2Q_CACHE
-from service.pipelined import PipelinedRedis
 from service.ranking.bounded import Bounded
 from service.ranking.candidates import LiveTrigger, from_x2q
 from service.ranking.merge import Proposal, Row, rows
@@ -19,7 +19,7 @@ _CACHED, _FETCHED, _ABSENT = (X2Q_CACHE.labels(outcome) for outcome in ("cached"
 class X2QReader:
     """Looks lists up by version and trigger, through a bounded in-process cache. A version never changes."""
 
-    def __init__(self, redis: PipelinedRedis, keys: Keys, cache_size: int = 50_000) -> None:
+    def __init__(self, redis: Pipelined, keys: Keys, cache_size: int = 50_000) -> None:
         """Read through `redis`; keep at most `cache_size` lists, absent ones included."""
         self._redis = redis
         self._keys = keys

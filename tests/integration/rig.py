@@ -109,7 +109,7 @@ class Rig:
 
     async def idle(self) -> bool:
         """Whether nobody is due or leased."""
-        return await self.queue.depth() == 0
+        return (await self.queue.look()).shoppers == 0
 
     async def now_ms(self) -> float:
         """Return the time of Redis."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,6 +72,30 @@ def valkey(port: int | None = None) -> Iterator[ValkeyServer]:
         yield server
     finally:
         server.terminate()
+
+
+@contextmanager
+def valkey_cluster(masters: int = 3) -> Iterator[list[ValkeyServer]]:
+    """Run a cluster of masters, each with its share of the slots, until the block ends."""
+    with ExitStack() as exits:
+        servers, clients, bus = [], [], [free_port() for _ in range(masters)]
+        for port in bus:
+            config = {"cluster-enabled": "yes", "cluster-port": port, "cluster-node-timeout": 1000}
+            servers.append(ValkeyServer(port=free_port(), config=config | {"cluster-require-full-coverage": "no"}))
+            servers[-1].start()
+            exits.callback(servers[-1].terminate)
+            clients.append(exits.enter_context(Redis(port=servers[-1].port)))
+        for number, client in enumerate(clients):
+            slots = (number * 16384 // masters, (number + 1) * 16384 // masters - 1)
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", *slots)
+            client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port, bus[0])
+
+        def whole() -> bool:
+            told = [client.execute_command("CLUSTER", "INFO") for client in clients]
+            return all(b"cluster_slots_ok:16384" in one and b"cluster_size:%d" % masters in one for one in told)
+
+        eventually(whole, 30.0)
+        yield servers
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from tests.integration.rig import HookedGenerator, Rig
+from tests.integration.support import eventually_async
 
 MakeRig = Callable[..., Rig]
 
@@ -59,6 +61,37 @@ async def test_a_busy_model_is_left_alone(make_rig: MakeRig) -> None:
     generator = Busy(rig, expected=2, turns=5)
     await rig.run_until(rig.worker(generator), rig.idle)
     assert generator.most == 2
+
+
+async def test_a_busy_model_is_not_asked_again_and_again(make_rig: MakeRig) -> None:
+    """Its `/metrics` costs it time: once it has enough, it is asked after a pause, or when a batch has ended."""
+    rig = _with(make_rig(), batch_size=1)
+    asked: list[float] = []
+    begun, end = asyncio.Event(), asyncio.Event()
+
+    class Busy(HookedGenerator):
+        async def waiting(self) -> int:
+            asked.append(asyncio.get_running_loop().time())
+            return 1
+
+    async def held(_: Sequence[str]) -> None:
+        begun.set()
+        await end.wait()
+
+    async def thrice() -> bool:
+        return len(asked) >= 3
+
+    for number in range(6):
+        await rig.search(f"u{number}", f"tent {number}")
+    stop = asyncio.Event()
+    running = asyncio.create_task(rig.worker(Busy(held)).run(stop))
+    await begun.wait()
+    await eventually_async(thrice)
+    assert all(later - earlier > 0.25 for earlier, later in pairwise(asked)), "though poll_s is 0.01"
+    end.set()
+    await eventually_async(rig.idle)
+    stop.set()
+    await running
 
 
 async def test_stopping_gives_leases_back(make_rig: MakeRig) -> None:

@@ -114,7 +114,7 @@ async def test_who_breaks_requests_becomes_a_dead_letter(make_rig: MakeRig, fake
         worker = rig.worker(Canary(generator, rig.catalogue))
 
         async def only_poison_left() -> bool:
-            return await rig.queue.depth() == 0
+            return (await rig.queue.look()).shoppers == 0
 
         await rig.run_until(worker, only_poison_left)
         (letter,) = await letters.all()
@@ -172,7 +172,7 @@ async def test_what_kills_workers_becomes_a_dead_letter(make_rig: MakeRig) -> No
     await eventually_async(buried)
     (letter,) = await letters.all()
     assert (letter.tries, letter.reason) == (2, "workers that held it died")
-    assert await rig.queue.depth() == 0
+    assert (await rig.queue.look()).shoppers == 0
 
 
 async def test_what_takes_longer_than_the_lease_is_given_back(make_rig: MakeRig) -> None:

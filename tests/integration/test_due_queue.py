@@ -33,7 +33,7 @@ async def test_a_claim_is_exclusive(make_rig: MakeRig) -> None:
     assert lease.sid == SID
     assert 0 <= lease.late_ms < 10_000
     assert await rig.queue.claim(10) == []
-    assert await rig.queue.depth() == 1
+    assert (await rig.queue.look()).shoppers == 1
 
 
 async def test_who_waits_longest_is_first(make_rig: MakeRig) -> None:

@@ -37,7 +37,7 @@ async def test_who_comes_back_without_a_list_gets_one(make_settings: Callable[..
 
 async def test_a_mark_that_is_there_stays(make_rig: MakeRig) -> None:
     """A shopper who waits for the quiet after a burst is not hurried, nor is a lease touched."""
-    rig = make_rig(delay_s=60.0, max_wait_s=600.0)
+    rig = make_rig(delay_s=60.0, max_wait_s=600.0, priority_delay_s=60.0)
     await rig.search("u1", "tent", "lamp")
     before = await rig.due("u1")
     stale = StaleLists(rig.redis, rig.keys, 60.0)

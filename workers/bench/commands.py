@@ -109,6 +109,25 @@ def nearline(
     _show(bench.run(plan, model, data, var, _tell), as_json=as_json)
 
 
+@app.command(epilog="Example: aigq bench freshness --share 0.7 --json")
+def freshness(
+    *,
+    share: Annotated[float, typer.Option(min=0.05, max=1.0, help="of the capacity")] = 0.7,
+    seconds: _Seconds = 30,
+    shoppers: Annotated[int, typer.Option(min=1, help="a burst, to find the capacity")] = 256,
+    repeats: Annotated[int, typer.Option(min=1, help="bursts; the median counts")] = 3,
+    model: Annotated[Path, typer.Option(help="checkpoint directory")] = Path("models/aigq-mini"),
+    data: Annotated[Path | None, typer.Option(help="dataset directory; default: a sample shop, made once")] = None,
+    var: _Var = Path("var/nearline"),
+    as_json: _AsJson = False,
+) -> None:
+    """Seconds from an event to the list that knows it, at a share of what the nearline path can take."""
+    from workers.bench import freshness as bench  # noqa: PLC0415  (polars and the store are slow to import)
+
+    plan = bench.Plan(share=share, seconds=seconds, shoppers=shoppers, rounds=repeats)
+    _show(bench.run(plan, model, data, var, _tell), as_json=as_json)
+
+
 @app.command(epilog="Example: aigq bench memory --json")
 def memory(
     *, shoppers: _Shoppers = 5_000, repeats: _Repeats = 3, var: _Var = Path("var/bench"), as_json: _AsJson = False
@@ -135,6 +154,20 @@ def soak(
 
     plan = arena.Plan(shoppers=shoppers, repeats=1, seconds=seconds, connections=connections)
     _show(soak.run(plan, warm_up, requests, var, _tell), as_json=as_json)
+
+
+@app.command("worker-memory", epilog="Example: aigq bench worker-memory --ranker models/aigq-mini-ranker --json")
+def worker_memory(
+    *,
+    refreshes: Annotated[int, typer.Option(min=1000, help="lists that the worker makes")] = 100_000,
+    ranker: Annotated[Path | None, typer.Option(help="directory of aigq train ranker; default: none")] = None,
+    var: _Var = Path("var/bench"),
+    as_json: _AsJson = False,
+) -> None:
+    """Resident memory of a Direct worker over many refreshes, and its CPU a refresh, with a fake engine."""
+    from workers.bench import worker_memory as bench  # noqa: PLC0415  (polars is slow to import)
+
+    _show(bench.run(refreshes, ranker, var, _tell), as_json=as_json)
 
 
 def _tell(text: str) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -36,6 +37,8 @@ _AGE_S: Final = 20.0
 _SHOPPERS_A_POST: Final = 40
 _SAMPLE_SHOPPERS: Final = 5000
 _READY_S: Final = 300.0
+_LOOK_S: Final = 0.02
+"""Looking for a round's lists takes a core's time, too."""
 _COUNTERS: Final = {
     "prompt_tokens": "vllm:prompt_tokens_total",
     "tokens": "vllm:generation_tokens_total",
@@ -84,30 +87,17 @@ def run(plan: Plan, model: Path, data: Path | None, var: Path, tell: Callable[[s
         ConfigError: the data has too few shoppers.
         StartError: a part did not come up.
     """
-    artefacts = sample_artefacts(var, tell, _SAMPLE_SHOPPERS) if data is None else _artefacts(data, var)
+    artefacts = artefacts_of(data, var, tell)
     catalogue = Catalogue.open(artefacts)
     crowd = visitors(Dataset(data or var / "shop"), plan.shoppers * (plan.repeats + 1))
-    port, service_port = free_port(), free_port()
-    with ValkeyServer() as valkey, Processes(var / "logs") as processes, Redis(port=valkey.port) as redis:
-        env = {
-            "AIGQ_REDIS_URL": f"redis://127.0.0.1:{valkey.port}/0", "AIGQ_SERVICE_ARTEFACTS": str(artefacts),
-            "AIGQ_VLLM_URL": f"http://127.0.0.1:{port}", "AIGQ_SERVICE_PORT": str(service_port),
-            "AIGQ_QUEUE_DELAY_S": "0", "AIGQ_QUEUE_MAX_WAIT_S": "0",
-        }  # fmt: skip
-        tell("vLLM's engine, and vLLM's server with service and worker (a minute)")
-        processes.start("vllm", command(model, port), ENV)
-        processes.wait_ready("vllm", lambda: answers(f"http://127.0.0.1:{port}/health"), _READY_S)
+    with running_path(model, artefacts, var, tell) as path:
+        tell("vLLM's own engine")
         engine = _Engine(model, var / "logs" / "engine.log")
         try:
-            service = f"http://127.0.0.1:{service_port}"
-            processes.start("service", aigq("serve"), env)
-            processes.wait_ready("service", lambda: answers(f"{service}/readyz"), _READY_S)
-            processes.start("direct", aigq("direct"), env)
-            processes.wait_ready("direct", lambda: "working for" in processes.log("direct").read_text(), _READY_S)
             rounds = []
             for number in range(plan.repeats + 1):
                 some = crowd[number * plan.shoppers : (number + 1) * plan.shoppers]
-                nearline = _nearline(some, service, f"http://127.0.0.1:{port}", redis)
+                nearline = burst(some, path)
                 raw = engine.generate([one.prompt(catalogue, time.time()) for one in some])
                 if number:  # the first one warms up
                     rounds.append((nearline, raw))
@@ -115,6 +105,40 @@ def run(plan: Plan, model: Path, data: Path | None, var: Path, tell: Callable[[s
         finally:
             engine.close()
     return {"plan": asdict(plan), "model": model.name, "machine": machine(), "figures": figures(rounds, plan)}
+
+
+@dataclass(frozen=True)
+class Running:
+    """The nearline path at work: URLs of service and vLLM, and a client of its Redis."""
+
+    service: str
+    vllm: str
+    redis: Redis
+
+
+@contextmanager
+def running_path(model: Path, artefacts: Path, var: Path, tell: Callable[[str], None]) -> Iterator[Running]:
+    """Run Redis, vLLM, service and worker until the block ends; everybody is due at once.
+
+    Raises:
+        StartError: a part did not come up.
+    """
+    port, service_port = free_port(), free_port()
+    path = f"http://127.0.0.1:{service_port}", f"http://127.0.0.1:{port}"
+    with ValkeyServer() as valkey, Processes(var / "logs") as processes, Redis(port=valkey.port) as redis:
+        env = {
+            "AIGQ_REDIS_URL": f"redis://127.0.0.1:{valkey.port}/0", "AIGQ_SERVICE_ARTEFACTS": str(artefacts),
+            "AIGQ_VLLM_URL": path[1], "AIGQ_SERVICE_PORT": str(service_port),
+            "AIGQ_QUEUE_DELAY_S": "0", "AIGQ_QUEUE_MAX_WAIT_S": "0",
+        }  # fmt: skip
+        tell("vLLM's server with service and worker (a minute)")
+        processes.start("vllm", command(model, port), ENV)
+        processes.wait_ready("vllm", lambda: answers(f"{path[1]}/health"), _READY_S)
+        processes.start("service", aigq("serve"), env)
+        processes.wait_ready("service", lambda: answers(f"{path[0]}/readyz"), _READY_S)
+        processes.start("direct", aigq("direct"), env)
+        processes.wait_ready("direct", lambda: "working for" in processes.log("direct").read_text(), _READY_S)
+        yield Running(*path, redis)
 
 
 def visitors(dataset: Dataset, number: int) -> list[Visitor]:
@@ -165,21 +189,21 @@ def _rate(one: Round, plan: Plan) -> float:
     return plan.shoppers / one["seconds"]
 
 
-def _nearline(some: Sequence[Visitor], service: str, vllm: str, redis: Redis) -> Round:
+def burst(some: Sequence[Visitor], path: Running) -> Round:
     """Post the events of `some` and wait for a list for each."""
     lists = [KEYS.u2q(shopper_sid(one.user_id)) for one in some]
     now = time.time()
     groups = [some[at : at + _SHOPPERS_A_POST] for at in range(0, len(some), _SHOPPERS_A_POST)]
     bodies = [orjson.dumps([event for one in group for event in one.events(now)]) for group in groups]
-    before = _counters(vllm)
+    before = _counters(path.vllm)
     start = time.perf_counter()
-    with httpx.Client(base_url=service, headers={"content-type": "application/json"}) as client:
+    with httpx.Client(base_url=path.service, headers={"content-type": "application/json"}) as client:
         for body in bodies:
             client.post("/v1/events", content=body).raise_for_status()
-    while redis.exists(*lists) < len(lists):
-        time.sleep(0.005)
+    while path.redis.exists(*lists) < len(lists):
+        time.sleep(_LOOK_S)
     seconds = time.perf_counter() - start
-    after = _counters(vllm)
+    after = _counters(path.vllm)
     return {"seconds": seconds, **{name: after[name] - before[name] for name in after}}
 
 
@@ -191,7 +215,10 @@ def _counters(vllm: str) -> Round:
     }
 
 
-def _artefacts(data: Path, var: Path) -> Path:
+def artefacts_of(data: Path | None, var: Path, tell: Callable[[str], None]) -> Path:
+    """Return the artefact root of a dataset; without one, of a sample shop in `var`, made once."""
+    if data is None:
+        return sample_artefacts(var, tell, _SAMPLE_SHOPPERS)
     out = var / "artefacts-nearline"
     build = aigq("artefacts", "build", "--data", str(data), "--out", str(out))
     subprocess.run(build, check=True, stdout=subprocess.DEVNULL)  # noqa: S603

@@ -4,7 +4,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 REFRESHES = Counter(
     "aigq_refreshes_total",
-    "Shoppers handled, by outcome (complete.lua, release.lua; unchanged = nothing to generate).",
+    "Shoppers handled, by outcome (complete.lua, release.lua, let_go.lua; unchanged = nothing to generate).",
     ["outcome"],
 )
 FAILURES = Counter("aigq_direct_failures_total", "Batches that failed and were given back, by error.", ["error"])
@@ -15,6 +15,10 @@ WAITING = Gauge(
 )
 DUE = Gauge("aigq_due_shoppers", "Shoppers who wait for a refresh, are due, or are leased.")
 OLDEST = Gauge("aigq_due_oldest_seconds", "How long past due the longest waiting shopper is.")
+DEFERRED = Gauge(
+    "aigq_due_deferred_shoppers",
+    "Shoppers who stand back for those without a list, since the longest wait is over queue.shed_after_s.",
+)
 LATENESS = Histogram(
     "aigq_due_late_seconds", "How long past due a shopper was claimed.", buckets=(0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 600)
 )

@@ -21,13 +21,15 @@ from service.contracts.settings import Settings
 class Lease:
     """A shopper held by this worker until completed, given back, or expired.
 
-    `late_ms` is how long past due it was claimed, `tries` how many tries in a row failed before.
+    `late_ms` is how long past due it was claimed, `tries` how many tries in a row failed before; `ahead` says that it
+    went ahead of the others, having no list or an old one while it is here.
     """
 
     sid: str
     token: str
     late_ms: int
     tries: int = 0
+    ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,19 @@ class DueShopper:
     behaviour: list[BehaviourEntry]
     profile: dict[str, str]
     stored: QueryList | None
+
+    def active(self, since: float) -> bool:
+        """Whether anything is known of the shopper, and the latest action, if any, came after `since` (epoch s)."""
+        return self.seq > 0 and (not self.behaviour or max(entry.ts for entry in self.behaviour) > since)
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many shoppers wait, are due or leased; how long past due the longest waiting is; how many stand back."""
+
+    shoppers: int
+    oldest_late_s: float
+    deferred: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +75,9 @@ class DueQueue:
         self._redis = redis
         self._keys = Keys(settings.redis.namespace, settings.redis.partitions)
         self._settings = settings
-        self.oldest_late_s = 0.0
-        """How long past due the longest waiting shopper was at the last claim."""
 
     async def claim(self, limit: int) -> list[Lease]:
-        """Lease up to `limit` due shoppers, from the partitions that have waited longest.
+        """Lease up to `limit` due shoppers: those ahead, the latest first, then those who have waited longest.
 
         Each partition gives an equal share; where shoppers are left, a further round takes them.
 
@@ -87,14 +100,14 @@ class DueQueue:
                 ]
                 pipe.eval(lua.CLAIM, len(names), *names, token, lease_ms, share, queue.max_tries, ttl_s)
             for partition, flat in zip(chosen, await execute(pipe), strict=True):
-                found = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
-                leases.extend(Lease(sid.decode(), token, int(late), int(tries)) for sid, late, tries in found)
-                if len(flat) == 3 * share:
+                found = list(zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True))
+                leases.extend(Lease(sid.decode(), token, late, tries, ahead == 1) for sid, late, tries, ahead in found)
+                if len(found) == share:
                     waiting.append(partition)
         return leases
 
     async def _oldest(self) -> list[int]:
-        """Return the partitions with someone due, longest waiting first."""
+        """Return the partitions with someone due, in the order of whom they would give first."""
         now_s, now_us = await self._time()
         now_ms = now_s * 1000 + now_us // 1000
         pipe = self._redis.pipeline(transaction=False)
@@ -102,7 +115,6 @@ class DueQueue:
             pipe.zrange(self._keys.due(partition), 0, 0, withscores=True)
         heads = await execute(pipe)
         due = [(head[0][1], partition) for partition, head in enumerate(heads) if head and head[0][1] <= now_ms]
-        self.oldest_late_s = max(0.0, (now_ms - min(due)[0]) / 1000) if due else 0.0
         return [partition for _, partition in sorted(due)]
 
     async def _time(self) -> tuple[int, int]:
@@ -189,16 +201,31 @@ class DueQueue:
             self._settings.queue.max_tries, round(self._settings.behaviour.ttl_s),
         )  # fmt: skip
 
-    async def depth(self) -> int:
-        """Return how many shoppers are due or leased.
+    async def let_go(self, shoppers: Sequence[DueShopper]) -> list[str]:
+        """End leases without a list; return an outcome each (see `let_go.lua`).
+
+        Raises:
+            StoreUnavailable: Redis does not answer; the leases then expire by themselves.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        for one in shoppers:
+            sid, partition = one.lease.sid, self._keys.partition(one.lease.sid)
+            names = self._keys.due(partition), self._keys.leases(partition), self._keys.state(sid)
+            pipe.eval(lua.LET_GO, 4, *names, self._keys.tries(partition), sid, one.lease.token, one.seq)
+        return [outcome.decode() for outcome in await execute(pipe)]
+
+    async def look(self) -> Backlog:
+        """Return what waits.
 
         Raises:
             StoreUnavailable: Redis does not answer.
         """
+        shed_ms = round(self._settings.queue.shed_after_s * 1000)
         pipe = self._redis.pipeline(transaction=False)
         for partition in range(self._keys.partitions):
-            pipe.zcard(self._keys.due(partition))
-        return sum(await execute(pipe))
+            pipe.eval(lua.LOOK, 1, self._keys.due(partition), shed_ms)
+        shoppers, late_ms, deferred = zip(*await execute(pipe), strict=True)
+        return Backlog(sum(shoppers), max(late_ms) / 1000, sum(deferred))
 
 
 async def execute(pipe: Pipeline) -> list[Any]:

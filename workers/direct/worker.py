@@ -22,6 +22,7 @@ _LOOK_S: Final = 5.0
 """Between two looks at the queue's depth."""
 _ALWAYS: Final = 2
 """Batches that are sent whatever waits at the model: one to generate, one to follow it."""
+_ASK_AGAIN_S: Final = 0.3
 _LEASE_SHARE: Final = 0.8
 """Of a lease that generating may take: a living worker gives back what it cannot finish before another takes over."""
 
@@ -40,6 +41,8 @@ class DirectWorker:
         self._size = settings.direct.batch_size
         self._healthy = False
         """Whether the model has given a sign of life since the start, or the last failure."""
+        self._enough = (0, 0.0)
+        """How many batches were at work when the model had enough, and until when that is taken for granted."""
         self._failures = 0
         self._resume_at = 0.0
         self._looked_at = -_LOOK_S
@@ -85,23 +88,39 @@ class DirectWorker:
         """
         now = time.monotonic()
         if now >= self._looked_at + _LOOK_S:
-            metrics.DUE.set(await self._queue.depth())
+            backlog = await self._queue.look()
+            metrics.DUE.set(backlog.shoppers)
+            metrics.OLDEST.set(backlog.oldest_late_s)
+            metrics.DEFERRED.set(backlog.deferred)
             self._looked_at = now
         if now < self._resume_at or at_work >= self._settings.direct.in_flight:
             return []
         if not self._healthy:
             await self._generator.check()  # no claims while there is nobody to generate
             self._healthy = True
-        if at_work >= _ALWAYS:
-            waiting = await self._generator.waiting()
-            metrics.WAITING.set(waiting)
-            if waiting >= self._settings.direct.batch_size:
-                return []
+        if not await self._room(at_work):
+            return []
         leases = await self._queue.claim(self._size)
-        metrics.OLDEST.set(self._queue.oldest_late_s)
         for lease in leases:
             metrics.LATENESS.observe(lease.late_ms / 1000)
         return leases
+
+    async def _room(self, at_work: int) -> bool:
+        """Whether the model should get another batch.
+
+        It is asked, unless it had enough just now and none of our batches has ended since: asking costs it time.
+        """
+        if at_work < _ALWAYS:
+            return True
+        with_, until = self._enough
+        if at_work == with_ and time.monotonic() < until:
+            return False
+        waiting = await self._generator.waiting()
+        metrics.WAITING.set(waiting)
+        if waiting < self._settings.direct.batch_size:
+            return True
+        self._enough = (at_work, time.monotonic() + _ASK_AGAIN_S)
+        return False
 
     async def _work(self, leases: Sequence[Lease]) -> None:
         """Refresh a batch as a task: failures are counted, a cancelled batch is given back."""
@@ -128,7 +147,7 @@ class DirectWorker:
 
     async def _refresh(self, leases: Sequence[Lease]) -> None:
         self._lists.reload()
-        shoppers = await self._queue.read(leases)
+        shoppers = await self._let_go(await self._queue.read(leases))
         prompts = [self._lists.render(shopper) for shopper in shoppers]
         digests = [self._lists.digest(prompt) for prompt in prompts]
         done: list[tuple[DueShopper, QueryList]] = []
@@ -140,7 +159,7 @@ class DirectWorker:
             else:
                 done.append((shopper, same))
         unchanged = len(done)
-        answers = await self._ask([prompts[at] for at in asked], [leases[at].tries for at in asked])
+        answers = await self._ask([prompts[at] for at in asked], [shoppers[at].lease.tries for at in asked])
         drops: Counter[str] = Counter()
         failed: list[tuple[DueShopper, GeneratorError]] = []
         for at, answer in zip(asked, answers, strict=True):
@@ -160,6 +179,15 @@ class DirectWorker:
         self.refreshed += len(outcomes)
         if failed:
             await self._give_back(failed)
+
+    async def _let_go(self, shoppers: Sequence[DueShopper]) -> list[DueShopper]:
+        """Return the shoppers for whom a list is worth its price; the others get theirs when they come back."""
+        since = time.time() - self._settings.queue.let_go_s
+        idle = [one for one in shoppers if not (one.lease.ahead or one.active(since))]
+        for outcome in await self._queue.let_go(idle):
+            metrics.REFRESHES.labels(outcome).inc()
+        self.refreshed += len(idle)
+        return [one for one in shoppers if one not in idle]
 
     async def _ask(self, prompts: Sequence[str], tries: Sequence[int]) -> list[Answer]:
         """Return an answer or an error a prompt. Whose last try failed is asked alone, not to take others along."""

@@ -77,10 +77,8 @@ class X2QStore:
         await pipe.execute()
         # Only now: a context never speaks of a list that is not there.
         key = self._keys.x2q_contexts(version)
-        both = self._redis.pipeline(transaction=True)
-        both.hset(key, mapping={trigger: contexts[trigger] for trigger in lists})
-        both.expire(key, _STAGING_TTL_S)
-        await both.execute()
+        fields = [part for trigger in lists for part in (trigger, contexts[trigger])]
+        await self._redis.eval(lua.NOTE, 1, key, _STAGING_TTL_S, *fields)
 
     async def contexts(self, version: str) -> dict[Trigger, str]:
         """Return the triggers of a version's lists, and the digest of what each was made from."""
