@@ -89,10 +89,11 @@ def _existing(path: Path) -> Path:
 
 
 def read_items(dataset: Path) -> pl.DataFrame:
-    """Return the catalogue by id; columns that a shop may leave out are null."""
+    """Return the catalogue by id; a missing title is empty, columns that a shop may leave out are null."""
     items = pl.read_parquet(_existing(dataset / "items.parquet")).sort("item_id")
     absent = {"category": pl.String, "brand": pl.String, "price": pl.Float64}.items() - items.schema.items()
-    return items.with_columns(pl.lit(None, kind).alias(name) for name, kind in absent if name not in items.columns)
+    missing = [pl.lit(None, kind).alias(name) for name, kind in absent if name not in items.columns]
+    return items.with_columns(pl.col("title").fill_null(""), *missing)
 
 
 def _searches(dataset: Path) -> pl.DataFrame:

@@ -26,7 +26,7 @@ from workers.common.vllm_client import VllmGenerator
 
 _CPUS_A_TASK: Final = 0.1
 """A task waits for vLLM nearly all of its time."""
-_ANSWER: Final = ("at", "taken", "text", "tokens", "truncated")
+_ANSWER: Final = ("at", "taken", "text", "tokens", "truncated", "shortened")
 _NOWHERE: Final = -1
 _NOTHING: Final = Generation("", 0, truncated=False)
 _USAGE_STATS: Final = "RAY_USAGE_STATS_ENABLED"
@@ -56,10 +56,7 @@ async def on_ray(
         for error in filter(None, block["error"]):
             raise GeneratorUnavailable(error)
         answers = zip(*(block[name].tolist() for name in _ANSWER), strict=True)
-        yield [
-            (at, Generation(text, tokens, truncated) if taken else None)
-            for at, taken, text, tokens, truncated in answers
-        ]
+        yield [(at, Generation(*written) if taken else None) for at, taken, *written in answers]
 
 
 def _ask(settings: VllmSettings, batch: _Columns) -> _Columns:
@@ -81,6 +78,7 @@ def _ask(settings: VllmSettings, batch: _Columns) -> _Columns:
         "text": np.array([one.text for one in told], dtype=object),
         "tokens": np.array([one.tokens for one in told]),
         "truncated": np.array([one.truncated for one in told]),
+        "shortened": np.array([one.shortened for one in told]),
         "error": np.array([message] * len(told), dtype=object),
     }
 

@@ -22,7 +22,7 @@ from workers.common.engine import Engine
 from workers.common.generator import Generation
 from workers.common.item_text import MAX_WORDS, SCHEMA, contents, led_by, read_texts
 from workers.common.list_parser import parse_list
-from workers.common.prompt import render_x2q_item
+from workers.common.prompt import render_x2q_item, tells
 
 _RECIPE: Final = 1
 """Raise it when other words would be chosen from the same list."""
@@ -114,7 +114,7 @@ async def run(
     started = time.monotonic()
     untold = _untold(items, events)
     report = Report(items.height, told=items.height - len(untold))
-    of_content = {content: item for content, item in untold.values() if item.title or item.category}
+    of_content = {content: item for content, item in untold.values() if tells(item.prompt)}
     wanted = [content for content in of_content if content not in cache.words]
     drops: Counter[str] = Counter()
     saved = time.monotonic()
