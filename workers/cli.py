@@ -14,6 +14,7 @@ COMMANDS = {
     "serve": ("workers.serve", "run the HTTP service"),
     "direct": ("workers.direct.commands", "run a nearline worker (AIGQ-Direct)"),
     "think": ("workers.think.commands", "publish x2q: what items and categories lead to (AIGQ-Think)"),
+    "item-text": ("workers.item_text.commands", "ask the model for words that stand for items in prompts"),
     "sink": ("workers.sink.commands", "drain events and served lists to Parquet logs"),
     "artefacts": ("workers.common.commands", "build the catalogue artefact that the service reads"),
     "shop": ("workers.shop.commands", "generate the sample shop's logs"),

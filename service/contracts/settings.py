@@ -103,6 +103,7 @@ class ThinkSettings(_Section):
     """The offline job that fills x2q."""
 
     batch_size: int = Field(64, ge=1, le=4096)
+    ray_batches: int = Field(8, ge=1, le=100_000, description="batches at work at once with --engine ray, at most")
     max_items: int = Field(2000, ge=0, le=100_000_000, description="item triggers, at most")
     token_budget: int = Field(1_000_000, ge=1, description="tokens of prompts and lists that a version may cost")
     min_coverage: float = Field(0.9, ge=0, le=1, description="share of triggers that must get hints to publish")

@@ -1,16 +1,20 @@
 """A Think run on a real Redis: what is copied, what is asked for, what is refused, and what a kill leaves behind."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from service.contracts.codecs import decode_list
 from service.contracts.errors import GeneratorUnavailable
 from service.contracts.settings import Settings, ThinkSettings
+from service.ranking.catalogue import Catalogue
 from tests.integration.rig import Rig
+from workers.common import artefacts
 from workers.common.fake_generator import FakeGenerator
 from workers.common.generator import Generation
 from workers.think.compare import compare
@@ -51,6 +55,7 @@ class Think:
     def __init__(self, rig: Rig, dataset: Path, **think: Any) -> None:
         """Work in the rig's namespace."""
         self.rig = rig
+        self.catalogue = rig.catalogue
         self.store = X2QStore(rig.redis, rig.keys, 6 * 3600)
         self.settings: Settings = rig.settings.model_copy(update={"think": ThinkSettings(batch_size=2, **think)})
         self.chosen = select(dataset, 4, 100_000, _LIST_TOKENS)
@@ -58,7 +63,7 @@ class Think:
 
     async def run(self, generator: Counted, chosen: Selection | None = None, **options: bool) -> Any:
         """Run the job once; return its version, report and difference."""
-        job = Job(self.store, generator, self.rig.catalogue, self.settings)
+        job = Job(self.store, generator, self.catalogue, self.settings)
         return await job.run(chosen or self.chosen, self.seen.append, **options)
 
 
@@ -166,3 +171,26 @@ async def test_a_difference_says_what_came_and_went(think: Think) -> None:
     kind = gone.trigger.split(":")[0]
     assert found.lists[kind][0] == found.lists[kind][1] + 1
     assert found.samples == []
+
+
+async def test_a_deleted_item_leaves_with_the_next_version(think: Think, dataset: Path, tmp_path: Path) -> None:
+    """Its own list goes, and so do queries of others that only it answered: those lists are made anew, no others."""
+
+    def reply(prompt: str) -> str:
+        return "two person tent\nvideo baby monitor" + "\ngas stove" * ("torch" in prompt)
+
+    artefacts.build(dataset, tmp_path / "before")
+    think.catalogue = Catalogue.open(tmp_path / "before")
+    await think.run(Counted(reply))
+    shutil.copytree(dataset, tmp_path / "data")
+    items = pl.read_parquet(dataset / "items.parquet")
+    items.filter(pl.col("item_id") != "stove-1").write_parquet(tmp_path / "data" / "items.parquet")
+    artefacts.build(tmp_path / "data", tmp_path / "after")
+    think.catalogue = Catalogue.open(tmp_path / "after")
+    gone = {"item:stove-1", "category:Outdoors > Camping > Stoves"}
+    version, report, difference = await think.run(Counted(reply), select(tmp_path / "data", 4, 100_000, _LIST_TOKENS))
+    assert report.generated == sum("torch" in one.prompt for one in think.chosen.prompts) > 0
+    assert difference.removed == len(gone)
+    lists = await think.store.lists(version, [one.trigger for one in think.chosen.prompts])
+    assert not lists.keys() & gone
+    assert {query for value in lists.values() for query in value.texts} == {"two person tent", "video baby monitor"}

@@ -34,7 +34,7 @@ from service.ranking.filter import reject_reason
 from service.ranking.inverted_index import InvertedIndex
 from service.ranking.trigger_table import TriggerTable
 from workers.common.co_click import co_click
-from workers.common.item_text import MIN_SHOPPERS, surrogates, texts
+from workers.common.item_text import FILE, MIN_SHOPPERS, read_written, surrogates, texts
 from workers.common.similar import similar
 
 POPULAR_QUERIES = 200
@@ -44,10 +44,12 @@ _KEPT_VERSIONS = 2
 def build(dataset: Path, root: Path, sample: Mapping[str, Any] | None = None) -> str:
     """Build an artefact from `dataset` (items, events, profiles), make it current, return its version.
 
+    Words that a model wrote for items (`aigq item-text build`) are taken from `root`, if they are there.
+
     Raises:
         ArtefactError: the dataset lacks items or searches.
     """
-    items = _items(_existing(dataset / "items.parquet"))
+    items = read_items(dataset)
     if items.is_empty():
         raise ArtefactError(f"{dataset / 'items.parquet'}: has no items")
     searches = _searches(dataset)
@@ -56,8 +58,8 @@ def build(dataset: Path, root: Path, sample: Mapping[str, Any] | None = None) ->
     staging = root / f".staging-{uuid.uuid4().hex}"
     staging.mkdir()
     try:
-        behaviour = _behaviour(dataset)
-        _write_items(staging / ITEMS, items, surrogates(behaviour, items))
+        behaviour = read_behaviour(dataset)
+        _write_items(staging / ITEMS, items, surrogates(behaviour, items, read_written(root / FILE)))
         InvertedIndex.write(staging / WORDS, texts(items, behaviour), items["category"].fill_null("").to_list())
         (staging / POPULAR).write_bytes(orjson.dumps(popular))
         pairs = co_click(behaviour, items)
@@ -86,11 +88,12 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _items(path: Path) -> pl.DataFrame:
-    """Return the catalogue by id; columns that a shop may leave out are null."""
-    items = pl.read_parquet(path).sort("item_id")
+def read_items(dataset: Path) -> pl.DataFrame:
+    """Return the catalogue by id; a missing title is empty, columns that a shop may leave out are null."""
+    items = pl.read_parquet(_existing(dataset / "items.parquet")).sort("item_id")
     absent = {"category": pl.String, "brand": pl.String, "price": pl.Float64}.items() - items.schema.items()
-    return items.with_columns(pl.lit(None, kind).alias(name) for name, kind in absent if name not in items.columns)
+    missing = [pl.lit(None, kind).alias(name) for name, kind in absent if name not in items.columns]
+    return items.with_columns(pl.col("title").fill_null(""), *missing)
 
 
 def _searches(dataset: Path) -> pl.DataFrame:
@@ -105,7 +108,7 @@ def _searches(dataset: Path) -> pl.DataFrame:
     )
 
 
-def _behaviour(dataset: Path) -> pl.DataFrame:
+def read_behaviour(dataset: Path) -> pl.DataFrame:
     """Return what shoppers searched, opened, carted and bought, in their order, queries normalised."""
     return (
         pl.scan_parquet(dataset / "events" / "*.parquet")

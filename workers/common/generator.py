@@ -7,18 +7,22 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One completion. `truncated` means that the token cap cut it, so its last line may be half a query."""
+    """One completion. `truncated` means that the token cap cut it, so its last line may be half a query.
+
+    `shortened`: the model was not told all of the prompt, whose oldest actions did not fit into its window.
+    """
 
     text: str
     tokens: int
     truncated: bool
+    shortened: bool = False
 
 
 class Generator(Protocol):
     """A model behind whatever transport."""
 
     async def generate(self, prompts: Sequence[str]) -> list[Generation | None]:
-        """Return one generation a prompt, None for a prompt that the model cannot take.
+        """Return one generation a prompt, None for a prompt that the model cannot take, however shortened.
 
         Raises:
             GeneratorUnavailable: nothing was generated; try again later.

@@ -21,6 +21,8 @@ def parse_list(
 ) -> tuple[ScoredQuery, ...]:
     """Return up to `LIST_SIZE` distinct queries with their written-time scores; `drops` counts why others went.
 
+    A prompt that was shortened is counted there too, as `prompt_shortened`.
+
     A query that would find nothing is dropped (`finds`, see `Catalogue.finds`), and so is one like a query in
     `exclude`: the shopper just searched it.
     """
@@ -28,6 +30,8 @@ def parse_list(
     if generation.truncated and lines:
         lines.pop()
         drops["truncated"] += 1
+    if generation.shortened:
+        drops["prompt_shortened"] += 1
     seen = {near_key(query) for query in exclude}
     queries: list[str] = []
     for line in lines:

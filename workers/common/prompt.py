@@ -4,6 +4,7 @@ Compressed rendering (paper section on prompt compression): one token names a fi
 to what the shopper did. Free text is untrusted: angle brackets leave it, so no text can open or close a field.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -49,6 +50,10 @@ SEPARATOR: Final = "\n"
 MAX_EVENTS: Final = 24
 MAX_FIELD_CHARS: Final = 64
 
+_UNIT = re.compile(r"(<[^<>]+>)([^<]*)")
+"""A token and the text of its field, which holds no angle brackets."""
+_ACTION_TOKENS = frozenset(BEHAVIOUR.values())
+_AGE_TOKENS = frozenset(token for _, token in AGES)
 _BRACKETS = str.maketrans({"<": " ", ">": " "})
 
 
@@ -103,6 +108,37 @@ def render_u2q(actions: Iterable[Action], profile: Mapping[str, str], now: float
             continue
         parts += [token] * (token != age) + [BEHAVIOUR[action.type]] + [told] * ((told, token) != (text, age))
         age, kind, text = token, action.type, told
+    return "".join([*parts, HINTS])
+
+
+def tells(prompt: str) -> bool:
+    """Whether any field of a prompt has text: a model that is told nothing answers with what is popular."""
+    return any(said for _, said in _UNIT.findall(prompt))
+
+
+def without_oldest(prompt: str) -> str | None:
+    """Return a `render_u2q` prompt without the older half of its actions, None if it tells but one, or is another's.
+
+    For a model whose window it does not fit into: the newest say most of what comes next.
+    """
+    head, told = "", []
+    age = text = ""
+    for token, said in _UNIT.findall(prompt.removesuffix(HINTS)):
+        if token in _AGE_TOKENS:
+            age = token
+        elif token in _ACTION_TOKENS:
+            text = said or text
+            told.append((age, token, said, text))
+        else:
+            head += token + said
+    kept = told[len(told) // 2 + len(told) % 2 :]
+    if not kept:
+        return None
+    parts = [head]
+    before = None
+    for at, (when, token, said, full) in enumerate(kept):
+        parts += [when] * (when != before) + [token, said if at else full]
+        before = when
     return "".join([*parts, HINTS])
 
 

@@ -6,6 +6,7 @@ https://docs.vllm.ai/en/latest/serving/openai_compatible_server/
 import asyncio
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self
@@ -15,7 +16,7 @@ import httpx
 from service.contracts.errors import GeneratorUnavailable, WrongModel
 from service.contracts.settings import VllmSettings
 from workers.common.generator import Generation
-from workers.common.prompt import SPECIAL_TOKENS
+from workers.common.prompt import SPECIAL_TOKENS, without_oldest
 from workers.common.spoken import spoken
 
 _MAX_DETAIL: Final = 200
@@ -88,7 +89,10 @@ class VllmGenerator:
         return sum(int(float(value)) for value in values if value.replace(".", "", 1).isdigit())
 
     async def generate(self, prompts: Sequence[str]) -> list[Generation | None]:
-        """See `Generator.generate`. A batch that is refused is halved until the prompt at fault is found."""
+        """See `Generator.generate`. A batch that is refused is halved until the prompt at fault is found.
+
+        That one is asked without its oldest actions, as long as it has some: it may be longer than the model's window.
+        """
         if self._settings.chat:
             return list(await asyncio.gather(*map(self._converse, prompts)))
         if not prompts:
@@ -102,7 +106,7 @@ class VllmGenerator:
         if self._accepted(response, "does not serve"):
             return self._parse(response, len(prompts))
         if len(prompts) == 1:
-            return [None]
+            return [await self._shortened(prompts[0])]
         half = len(prompts) // 2
         return [*await self.generate(prompts[:half]), *await self.generate(prompts[half:])]
 
@@ -115,13 +119,20 @@ class VllmGenerator:
             max_bytes=_MAX_BYTES_A_PROMPT,
         )
         if not self._accepted(response, "has no chat with"):
-            return None
+            return await self._shortened(prompt)
         choice = next(iter(_field(response, "choices")), {})
         message = choice.get("message")
         text = message.get("content") if isinstance(message, dict) else None
         if not isinstance(text, str):
             raise GeneratorUnavailable(f"vLLM's chat has no text: {response.text[:_MAX_DETAIL]}")
         return Generation(text, _tokens(response), choice.get("finish_reason") == "length")
+
+    async def _shortened(self, prompt: str) -> Generation | None:
+        shorter = without_oldest(prompt)
+        if shorter is None:
+            return None
+        (answer,) = await self.generate([shorter])
+        return answer and replace(answer, shortened=True)
 
     def _sampling(self) -> dict[str, Any]:
         """Return what every request for lists says."""

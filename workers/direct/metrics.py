@@ -8,7 +8,11 @@ REFRESHES = Counter(
     ["outcome"],
 )
 FAILURES = Counter("aigq_direct_failures_total", "Batches that failed and were given back, by error.", ["error"])
-DROPS = Counter("aigq_dropped_queries_total", "Generated queries not kept, by reason.", ["reason"])
+DROPS = Counter(
+    "aigq_dropped_queries_total",
+    "Generated queries not kept, by reason; prompt_shortened counts prompts that were longer than the model's window.",
+    ["reason"],
+)
 TOKENS = Counter("aigq_generated_tokens_total", "Tokens that the model generated.")
 WAITING = Gauge(
     "aigq_vllm_waiting", "Prompts that waited at vLLM at the last look; with a batch's worth, none is sent."

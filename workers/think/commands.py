@@ -21,6 +21,7 @@ from service.contracts.keys import Keys
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings, load_settings
 from service.ranking.catalogue import Catalogue
+from workers.common.engine import EngineName, make_engine
 from workers.common.vllm_client import VllmGenerator
 from workers.think import triggers
 from workers.think.compare import Difference, compare
@@ -46,6 +47,7 @@ def publish(
     *,
     everything: Annotated[bool, typer.Option("--all", help="generate every list anew, copy none")] = False,
     force: Annotated[bool, typer.Option("--force", help="publish although a check says no")] = False,
+    engine: Annotated[EngineName, typer.Option(help="who sends batches: this process, or Ray Data")] = EngineName.LOCAL,
 ) -> None:
     """Make lists for the triggers with the most traffic a token, and make them the current x2q version.
 
@@ -72,7 +74,8 @@ def publish(
                     left = "" if at.tokens_left is None else f"{at.tokens_left:,} tokens left"
                     bar.update(task, completed=at.done, left=left)
 
-                job = Job(store, generator, catalogue, settings)
+                sender = make_engine(engine, generator, settings.vllm, settings.think.ray_batches)
+                job = Job(store, generator, catalogue, settings, sender)
                 version, report, difference = await job.run(chosen, show, everything=everything, force=force)
         if as_json:
             typer.echo(orjson.dumps({"version": version, **asdict(report), "difference": difference}))

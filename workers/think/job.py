@@ -7,8 +7,9 @@ contexts behind, so the next run copies them like those of the current version: 
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -17,6 +18,7 @@ from service.contracts.codecs import QueryList
 from service.contracts.keys import Trigger, trigger_kind
 from service.contracts.settings import Settings, VllmSettings
 from service.ranking.catalogue import Catalogue
+from workers.common.engine import Engine, in_turn
 from workers.common.generator import Generation, Generator
 from workers.common.list_parser import parse_list
 from workers.think.checks import may_show, problems
@@ -70,10 +72,18 @@ def context_digest(prompt: str, settings: VllmSettings) -> str:
 class Job:
     """One run of `aigq think publish`."""
 
-    def __init__(self, store: X2QStore, generator: Generator, catalogue: Catalogue, settings: Settings) -> None:
-        """Write to `store` what `generator` makes."""
+    def __init__(
+        self,
+        store: X2QStore,
+        generator: Generator,
+        catalogue: Catalogue,
+        settings: Settings,
+        engine: Engine | None = None,
+    ) -> None:
+        """Write to `store` what `generator` makes; `engine` sends batches to the same model, else this process does."""
         self._store = store
         self._generator = generator
+        self._engine = engine or partial(in_turn, generator)
         self._catalogue = catalogue
         self._settings = settings
         self._drops: Counter[str] = Counter()
@@ -151,7 +161,8 @@ class Job:
         if not probes or self._settings.vllm.temperature > 0:
             return False
         known = await self._store.lists(source, [one.trigger for one in probes])
-        lists, _ = await self._ask(probes, Counter())
+        generations = await self._generator.generate([one.prompt for one in probes])
+        lists = self._lists(zip(probes, generations, strict=True), Counter())
         # Texts alone: stored scores are rounded.
         same = sum(key in known and value.texts == known[key].texts for key, value in lists.items())
         return 2 * same < len(probes)
@@ -167,26 +178,22 @@ class Job:
     ) -> None:
         """Generate what is not filled, and note the sizes of the lists in `filled`."""
         wanted = [one for key, one in prompts.items() if key not in filled]
-        size = self._settings.think.batch_size
-        for start in range(0, len(wanted), size):
-            batch = wanted[start : start + size]
-            lists, tokens = await self._ask(batch, self._drops)
+        async for answers in self._engine([one.prompt for one in wanted], self._settings.think.batch_size):
+            lists = self._lists(((wanted[at], generation) for at, generation in answers), self._drops)
             await self._store.stage(version, lists, contexts)
             filled.update({key: len(value.queries) for key, value in lists.items()})
-            report.tokens += tokens
-            report.generated += len(batch)
+            report.tokens += sum(generation.tokens for _, generation in answers if generation is not None)
+            report.generated += len(answers)
             left = len(wanted) - report.generated
             progress(Progress(len(prompts) - left, round(left * report.tokens / report.generated)))
 
-    async def _ask(self, batch: Sequence[TriggerPrompt], drops: Counter[str]) -> tuple[dict[Trigger, QueryList], int]:
-        """Return the lists that came out, and how many tokens the model wrote."""
-        generations = await self._generator.generate([one.prompt for one in batch])
+    def _lists(
+        self, answered: Iterable[tuple[TriggerPrompt, Generation | None]], drops: Counter[str]
+    ) -> dict[Trigger, QueryList]:
+        """Return the lists that came out."""
         now_ms = round(time.time() * 1000)
-        lists: dict[Trigger, QueryList] = {}
-        for one, generation in zip(batch, generations, strict=True):
-            if value := self._parse(one, generation, drops, now_ms):
-                lists[one.trigger] = value
-        return lists, sum(generation.tokens for generation in generations if generation is not None)
+        found = ((one.trigger, self._parse(one, generation, drops, now_ms)) for one, generation in answered)
+        return {trigger: value for trigger, value in found if value is not None}
 
     def _parse(
         self, one: TriggerPrompt, generation: Generation | None, drops: Counter[str], now_ms: int

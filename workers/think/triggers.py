@@ -24,7 +24,7 @@ from service.contracts.keys import (
 from service.contracts.text import normalise
 from service.ranking.filter import reject_reason
 from workers.common.item_text import MIN_SHOPPERS
-from workers.common.prompt import render_x2q_category, render_x2q_item, render_x2q_query, render_x2q_segment
+from workers.common.prompt import render_x2q_category, render_x2q_item, render_x2q_query, render_x2q_segment, tells
 
 _SHARED: Final = 0.5
 _CHARS_A_TOKEN: Final = 4.0
@@ -51,7 +51,8 @@ class Selection:
 def select(dataset: Path, max_items: int, token_budget: int, list_tokens: float) -> Selection:
     """Return triggers by traffic a token until `token_budget` is spent, at most `max_items` of items.
 
-    A trigger costs its prompt and a list of `list_tokens`. Shoppers who refused consent are not counted, and a query
+    A trigger costs its prompt and a list of `list_tokens`; one of which a prompt tells nothing (a title of symbols, no
+    category) is not chosen, though its traffic counts. Shoppers who refused consent are not counted, and a query
     or a segment of fewer than `MIN_SHOPPERS` shoppers is none (k-anonymity: it would become a key that others read).
 
     Raises:
@@ -61,7 +62,7 @@ def select(dataset: Path, max_items: int, token_budget: int, list_tokens: float)
     if not path.exists():
         raise ArtefactError(f"{path}: missing; a dataset comes from: aigq shop generate, or aigq import")
     items = pl.read_parquet(path, columns=["item_id", "title", "category"]).with_columns(
-        pl.col("category").fill_null("")
+        pl.col("title", "category").fill_null("")
     )
     profiles = _profiles(dataset)
     events = _events(dataset, profiles)
@@ -72,7 +73,7 @@ def select(dataset: Path, max_items: int, token_budget: int, list_tokens: float)
 
     chosen: list[TriggerPrompt] = []
     spent, items_left = 0.0, max_items
-    for one in sorted(found, key=worth):
+    for one in sorted((one for one in found if tells(one.prompt)), key=worth):
         is_item = trigger_kind(one.trigger) == "item"
         if (cost := _tokens(one, list_tokens)) > token_budget - spent or (is_item and not items_left):
             continue
@@ -118,13 +119,12 @@ def _events(dataset: Path, profiles: pl.DataFrame) -> pl.DataFrame:
 
 
 def _of_items(items: pl.DataFrame, events: pl.DataFrame) -> Iterator[TriggerPrompt]:
-    """Yield items and categories; an item with neither title nor category has nothing to tell."""
+    """Yield items and categories."""
     acts = events.drop_nulls("item_id").group_by("item_id").len("acts")
     counted = items.join(acts, on="item_id", how="left").with_columns(pl.col("acts").fill_null(0))
     for item_id, title, category, count in counted.select("item_id", "title", "category", "acts").iter_rows():
-        if title or category:
-            prompt = render_x2q_item(title, category)
-            yield TriggerPrompt(item_trigger(item_id), prompt, count * (_SHARED if category else 1.0))
+        prompt = render_x2q_item(title, category)
+        yield TriggerPrompt(item_trigger(item_id), prompt, count * (_SHARED if category else 1.0))
     for category, count in (
         counted.filter(pl.col("category") != "").group_by("category").agg(pl.sum("acts")).iter_rows()
     ):

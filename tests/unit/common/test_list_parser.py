@@ -73,3 +73,10 @@ def test_a_word_that_the_shop_does_not_know_is_dropped() -> None:
     queries = parse_list(Generation("dome tent\ndome tnet", 4, truncated=False), drops, {"dome tent"}.__contains__)
     assert [q.query for q in queries] == ["dome tent"]
     assert drops == {"finds_nothing": 1}
+
+
+def test_a_shortened_prompt_is_counted() -> None:
+    """An operator sees that the model's window is too small for what shoppers do."""
+    drops: Counter[str] = Counter()
+    assert parse_list(Generation("tent", 1, truncated=False, shortened=True), drops, lambda _: True)
+    assert drops == {"prompt_shortened": 1}

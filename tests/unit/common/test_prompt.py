@@ -24,6 +24,8 @@ from workers.common.prompt import (
     render_u2q,
     render_x2q_category,
     render_x2q_item,
+    tells,
+    without_oldest,
 )
 
 NOW = 1_700_000_000.0
@@ -126,3 +128,36 @@ def test_profile_and_fields() -> None:
     assert field("x" * 100) == "x" * MAX_FIELD_CHARS
     assert leaf("A > B > C") == "C"
     assert leaf("") == ""
+
+
+def test_a_prompt_that_is_too_long_loses_its_oldest_half() -> None:
+    """The profile stays; what is left is what the newest actions alone would have made."""
+    acts = [
+        Action("search", NOW - 7200, "tent"), Action("click", NOW - 7000, "lamp"), Action("search", NOW - 60, "rope"),
+        Action("click", NOW - 50, "rope"), Action("cart", NOW - 40, "red rope"),
+    ]  # fmt: skip
+    profile = {"segment": "camper"}
+    shorter = without_oldest(render_u2q(acts, profile, NOW))
+    assert shorter == render_u2q(acts[3:], profile, NOW) == "<u2q><profile>camper<now><click>rope<cart>red rope<hints>"
+    assert without_oldest(shorter) == "<u2q><profile>camper<now><cart>red rope<hints>"
+    assert without_oldest("<u2q><profile>camper<now><cart>red rope<hints>") is None
+    assert without_oldest(render_x2q_item("tent", "Tents")) is None
+
+
+@given(st.lists(actions, max_size=30), st.dictionaries(st.text("abc", min_size=1), injections, max_size=3))
+def test_shortening_ends(acts: list[Action], profile: dict[str, str]) -> None:
+    """With one action, after at most as many steps as 24 can be halved; each prompt is whole."""
+    prompt: str | None = render_u2q(acts, profile, NOW)
+    steps = 0
+    while (prompt := without_oldest(prompt)) is not None:
+        steps += 1
+        assert prompt.startswith(U2Q + render_profile(profile))
+        assert prompt.endswith(HINTS)
+    assert steps <= 5
+
+
+def test_what_tells_nothing() -> None:
+    """Structure alone, or a title of symbols that no field may hold."""
+    assert not tells(render_x2q_item("<>", " > "))
+    assert not tells(render_u2q([], {"segment": ""}, NOW))
+    assert tells(render_x2q_item("", "Tents"))

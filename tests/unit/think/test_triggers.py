@@ -1,5 +1,6 @@
 """Which triggers get a list: the most traffic a token, and none that tells of few shoppers."""
 
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -60,3 +61,21 @@ def test_a_missing_dataset_is_named(tmp_path: Path) -> None:
     """With the command that makes one."""
     with pytest.raises(ArtefactError, match=r"items\.parquet: missing"):
         select(tmp_path, 1, 1, 1.0)
+
+
+def test_a_trigger_with_nothing_to_tell_is_left_out(dataset: Path, tmp_path: Path) -> None:
+    """No title, or one of symbols, and no category; its traffic counts as not covered."""
+    shutil.copytree(dataset, tmp_path, dirs_exist_ok=True)
+    items = pl.read_parquet(dataset / "items.parquet")
+    empty = pl.DataFrame([("none", None, None, 1.0), ("odd", "<>", " > ", 1.0)], schema=items.schema, orient="row")
+    pl.concat([items, empty]).write_parquet(tmp_path / "items.parquet")
+    clicks = pl.DataFrame(
+        {"user_id": ["u1"], "ts": [1.0], "type": ["click"], "query": [None], "item_id": ["odd"]},
+        schema=pl.read_parquet_schema(dataset / "events" / "part-0.parquet"),
+    )
+    clicks.write_parquet(tmp_path / "events" / "part-1.parquet")
+    found = select(tmp_path, 100, PLENTY, 30.0)
+    triggers = {one.trigger for one in found.prompts}
+    assert not triggers & {item_trigger("none"), item_trigger("odd"), category_trigger(" > ")}
+    assert item_trigger("odd-1") in triggers
+    assert 0 < found.covered["item"] < 1
