@@ -21,6 +21,7 @@ from service.ranking.candidates import (
     RECENT_EVENTS,
     LiveTrigger,
     live_triggers,
+    referrer_trigger,
     segment_triggers,
 )
 from service.ranking.diversity import WINDOW, diversify
@@ -43,7 +44,8 @@ _RESERVE_S = 0.003
 class HintsQuery:
     """What is asked: `user_id` is None for an anonymous shopper; `actions` came inline, newest first.
 
-    `explain`: the answer also tells of every candidate that was not shown, and why.
+    `referrer`: the search elsewhere that led here. `explain`: the answer also tells of every candidate that was not
+    shown, and why.
     """
 
     request_id: str
@@ -53,6 +55,7 @@ class HintsQuery:
     exclude: Collection[str] = ()
     actions: Sequence[BehaviourEntry] = ()
     profile: Mapping[str, str] = field(default_factory=dict)
+    referrer: str | None = None
     explain: bool = False
 
 
@@ -77,6 +80,8 @@ async def answer(state: State, query: HintsQuery) -> Answer:
 
     candidates = u2q.recall(shopper.u2q) if "u2q" in arm.sources else []
     triggers = live_triggers(behaviour, state.catalogue, CO_CLICK_TRIGGERS) or segment_triggers(profile)
+    if query.referrer is not None:
+        triggers = [referrer_trigger(query.referrer, state.catalogue, time.time()), *triggers][:CO_CLICK_TRIGGERS]
     if "x2q" in arm.sources:
         candidates += await _recall_x2q(state, triggers[:MAX_TRIGGERS], shopper, deadline, degraded)
     recalled_at = time.perf_counter()
@@ -84,7 +89,7 @@ async def answer(state: State, query: HintsQuery) -> Answer:
         candidates += co_click.recall(state.catalogue, triggers)
     if "text" in arm.sources:
         candidates += text.recall(state.catalogue, triggers)
-    candidates += popular.recall(state.catalogue, profile, query.k + POPULAR_SPARE)
+    candidates += popular.recall(state.catalogue, profile, query.k + POPULAR_SPARE, time.time())
     exclude = [*query.exclude, *recent_searches([(entry.type, entry.ref) for entry in behaviour])]
     pool = POOL if arm.exploration else WINDOW if arm.diversity else 0
     dropped: list[dict[str, Any]] = []

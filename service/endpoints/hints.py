@@ -71,7 +71,7 @@ def _parameters() -> list[dict[str, Any]]:
         {
             "name": name,
             "in": "query",
-            "required": name in schema["required"],
+            "required": name in schema.get("required", ()),
             "schema": {key: value for key, value in told.items() if key != "description"},
             **({"description": told["description"]} if "description" in told else {}),
         }
@@ -84,10 +84,10 @@ def _parameters() -> list[dict[str, Any]]:
     response_model=HintsResponse,
     responses={**_OK, **problem_responses(403, 422, 503)},
     openapi_extra={"parameters": _parameters()},
-    summary="Hints for a known shopper",
+    summary="Hints for a known shopper, or for anybody by context",
 )
 async def get_hints(request: Request) -> Response:
-    """Answer from what is known of the shopper; always 200 with hints, whatever is down behind this service."""
+    """Answer from what is known of shopper and visit; always 200 with hints, whatever is down behind this service."""
     state: State = request.state.app_state
     given = request.query_params
     try:
@@ -97,7 +97,16 @@ async def get_hints(request: Request) -> Response:
     if asked.explain:
         _authorise(request, state.settings.service)
     budget = _budget(request, state.settings.service, asked.budget_ms)
-    query = HintsQuery(request.state.request_id, asked.user_id, asked.k, budget, asked.exclude, explain=asked.explain)
+    query = HintsQuery(
+        request.state.request_id,
+        asked.user_id,
+        asked.k,
+        budget,
+        asked.exclude,
+        profile=asked.profile,
+        referrer=asked.referrer_query,
+        explain=asked.explain,
+    )
     return await _respond(request, state, query)
 
 
@@ -134,6 +143,7 @@ async def post_hints(request: Request, state: StateDep) -> Response:
         asked.exclude,
         _newest_first(asked.actions),
         asked.profile,
+        asked.referrer_query,
     )
     return await _respond(request, state, query)
 

@@ -6,8 +6,11 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from service.contracts.codecs import QUERY_TYPES, BehaviourEntry, ScoredQuery
+from service.contracts.hints import MAX_HINTS
 from service.contracts.keys import Trigger, category_trigger, item_trigger, query_trigger, segment_trigger
-from service.ranking.catalogue import EVERYONE, Catalogue
+from service.contracts.text import normalise
+from service.ranking.bounded import Bounded
+from service.ranking.catalogue import Catalogue
 from service.ranking.merge import (
     TRIGGER_DECAY,
     WEIGHT_CO_CLICK,
@@ -18,6 +21,7 @@ from service.ranking.merge import (
     rank_score,
     trigger_weight,
 )
+from service.ranking.popular_queries import Context
 
 RECENT_EVENTS: Final = 20
 """The latest actions of a shopper that a request reads."""
@@ -29,8 +33,10 @@ POPULAR_SPARE: Final = 20
 CO_CLICK_LIMIT: Final = 40
 
 
-_POPULAR: WeakKeyDictionary[Catalogue, dict[str, list[Candidate]]] = WeakKeyDictionary()
-"""Popular candidates by segment, made once an artefact."""
+POPULAR_MADE: Final = MAX_HINTS + POPULAR_SPARE
+_CONTEXTS: Final = 1000
+_POPULAR: WeakKeyDictionary[Catalogue, Bounded[Context, tuple[Candidate, ...]]] = WeakKeyDictionary()
+"""Popular candidates by context, made once an artefact; some 10 kB a context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,13 @@ def segment_triggers(profile: Mapping[str, str]) -> list[LiveTrigger]:
     """Return what stands for a shopper without a history: the segment, if the profile says one."""
     segment = profile.get("segment")
     return [LiveTrigger((segment_trigger(segment),), 0.0)] if segment else []
+
+
+def referrer_trigger(query: str, catalogue: Catalogue, now: float) -> LiveTrigger:
+    """Return what a search elsewhere stands for: that query here, else the category of what it finds here."""
+    category = catalogue.query_category(normalise(query))
+    key = query_trigger(query)
+    return LiveTrigger((key,) if not category else (key, category_trigger(category)), now)
 
 
 def from_u2q(queries: Sequence[ScoredQuery]) -> list[Candidate]:
@@ -128,11 +141,14 @@ def from_text(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list[Can
     return candidates
 
 
-def from_popular(catalogue: Catalogue, profile: Mapping[str, str], limit: int) -> list[Candidate]:
-    """Return up to `limit` queries popular in the shopper's segment, or with everyone."""
-    asked = profile.get("segment", EVERYONE)
-    segment = asked if catalogue.popular.get(asked) else EVERYONE  # a caller may make segments up
-    made = _POPULAR.setdefault(catalogue, {})
-    if segment not in made:
-        made[segment] = [Candidate(q.query, "popular", WEIGHT_POPULAR * q.score) for q in catalogue.popular[segment]]
-    return made[segment][:limit]
+def from_popular(catalogue: Catalogue, profile: Mapping[str, str], limit: int, now: float) -> Sequence[Candidate]:
+    """Return up to `limit` (at most `POPULAR_MADE`) queries that are popular with such shoppers at such a time."""
+    context = catalogue.popular.context(profile, now)
+    made = _POPULAR.get(catalogue)
+    if made is None:
+        made = _POPULAR.setdefault(catalogue, Bounded(_CONTEXTS))
+    found = made.get(context)
+    if found is None:
+        ranked = catalogue.popular.ranked(context, POPULAR_MADE)
+        found = made.put(context, tuple(Candidate(q.query, "popular", WEIGHT_POPULAR * q.score) for q in ranked))
+    return found[:limit]

@@ -18,14 +18,14 @@ from typing import Any, Final, Self
 import lmdb
 import orjson
 
-from service.contracts.codecs import ScoredQuery
 from service.contracts.errors import ArtefactError
 from service.ranking import lmdb_file
 from service.ranking.bounded import Bounded
 from service.ranking.inverted_index import InvertedIndex
+from service.ranking.popular_queries import PopularQueries
 from service.ranking.trigger_table import TriggerTable
 
-SCHEMA: Final = 5
+SCHEMA: Final = 6
 CURRENT: Final = "CURRENT"
 MANIFEST: Final = "manifest.json"
 ITEMS: Final = "items.mdb"
@@ -36,8 +36,6 @@ WORDS: Final = "words.mdb"
 CO_CLICK: Final = "co_click.mdb"
 TEXT: Final = "text.mdb"
 SAMPLE: Final = "sample.json"
-EVERYONE: Final = ""
-"""The segment of the popular list that is for everyone."""
 
 _log = logging.getLogger(__name__)
 _FIX: Final = "build it with: aigq artefacts build --data DIR --out ROOT"
@@ -56,10 +54,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Catalogue:
-    """An open artefact. Popular queries are by segment; `EVERYONE` is always there."""
+    """An open artefact."""
 
     version: str
-    popular: Mapping[str, Sequence[ScoredQuery]]
+    popular: PopularQueries
     sample: Mapping[str, Any]
     _items: lmdb.Environment
     _words: InvertedIndex
@@ -89,12 +87,10 @@ class Catalogue:
             raise ArtefactError(f"{folder / MANIFEST}: does not list its files; {_FIX}") from None
         for name, (size, known) in expected.items():
             _verify(folder / name, size, known)
-        popular = {
-            segment: tuple(ScoredQuery(query, score) for query, score in pairs)
-            for segment, pairs in _json(folder / POPULAR).items()
-        }
-        if not popular.get(EVERYONE):
-            raise ArtefactError(f"{folder / POPULAR}: has no queries for everyone; {_FIX}")
+        try:
+            popular = PopularQueries.from_json(_json(folder / POPULAR))
+        except ValueError as error:
+            raise ArtefactError(f"{folder / POPULAR}: {error}; {_FIX}") from None
         sample = _json(folder / SAMPLE) if SAMPLE in manifest["files"] else {}
         items = lmdb_file.read_only(folder / ITEMS)
         words = InvertedIndex.open(folder / WORDS)

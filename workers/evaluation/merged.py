@@ -13,6 +13,7 @@ from service.contracts.keys import Trigger, category_trigger, item_trigger
 from service.ranking.candidates import (
     CO_CLICK_TRIGGERS,
     MAX_TRIGGERS,
+    POPULAR_MADE,
     POPULAR_SPARE,
     RECENT_EVENTS,
     from_co_click,
@@ -29,7 +30,7 @@ from workers.common.list_parser import parse_list
 from workers.common.prompt import render_x2q_category, render_x2q_item
 from workers.common.ranked_list import Ranker, ranked_list
 from workers.evaluation.cases import Case, Split
-from workers.evaluation.methods import K, Lists
+from workers.evaluation.methods import K, Lists, first_distinct
 from workers.evaluation.model import KEPT, ModelLists, context_of, recently_searched
 
 
@@ -89,7 +90,7 @@ class Merged:
         candidates += from_x2q(triggers[:MAX_TRIGGERS], self.x2q.get, self.now)
         candidates += from_co_click(triggers, self.catalogue)
         candidates += from_text(triggers, self.catalogue)
-        candidates += from_popular(self.catalogue, case.profile, k + POPULAR_SPARE)
+        candidates += from_popular(self.catalogue, case.profile, k + POPULAR_SPARE, self.now)
         hints = merge(candidates, k, exclude)
         return [hint.query for hint in hints if not novel or hint.query not in case.searched]
 
@@ -102,3 +103,23 @@ class Merged:
         items = self.catalogue.items([act.ref for act in known if act.type not in QUERY_TYPES])
         chances = self.ranker.chances(context_of(case, items, self.now), [one.query for one in written])
         return ranked_list(chances, self.catalogue.finds, recently_searched(known) if novel else ())
+
+
+@dataclass(frozen=True)
+class InContext:
+    """What a request without a history gets: popular queries by all profile fields (the hour is the cut-off's)."""
+
+    name: str
+    catalogue: Catalogue
+    now: float
+
+    def suggest(self, cases: Sequence[Case], k: int = K, *, novel: bool = False) -> Lists:
+        """See `Method.suggest`."""
+        return [
+            first_distinct(
+                [one.query for one in from_popular(self.catalogue, case.profile, POPULAR_MADE, self.now)],
+                limit=k,
+                without=case.searched if novel else {},
+            )
+            for case in cases
+        ]
