@@ -20,8 +20,10 @@ from service.ranking.candidates import (
     POPULAR_SPARE,
     RECENT_EVENTS,
     LiveTrigger,
+    bought_lately,
     live_triggers,
     referrer_trigger,
+    refusal,
     segment_triggers,
 )
 from service.ranking.diversity import WINDOW, diversify
@@ -31,7 +33,7 @@ from service.recall import co_click, popular, text, u2q
 from service.recall.u2q import Shopper
 from service.state import State
 
-POLICY = "merge-4"
+POLICY = "merge-5"
 # Looking a label up costs more than counting; sources and arms are few.
 _shown = lru_cache(maxsize=256)(HINTS.labels)
 _recalled = lru_cache(maxsize=16)(RECALLED.labels)
@@ -90,6 +92,8 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     if "text" in arm.sources:
         candidates += text.recall(state.catalogue, triggers)
     candidates += popular.recall(state.catalogue, profile, query.k + POPULAR_SPARE, time.time())
+    bought_s = state.settings.behaviour.bought_s
+    bought = bought_lately(behaviour, state.catalogue, time.time() - bought_s) if bought_s else frozenset[str]()
     exclude = [*query.exclude, *recent_searches([(entry.type, entry.ref) for entry in behaviour])]
     pool = POOL if arm.exploration else WINDOW if arm.diversity else 0
     dropped: list[dict[str, Any]] = []
@@ -100,7 +104,8 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     told = drop if query.explain else None
     ranked = merge(
         candidates, query.k, exclude, pool=pool, trigger_share=arm.trigger_share, category_share=arm.category_share,
-        category=state.catalogue.query_category, tired=shopper.tired, dropped=told,
+        category=state.catalogue.query_category, refuse=refusal(state.catalogue, bought), tired=shopper.tired,
+        dropped=told,
     )  # fmt: skip
     if arm.diversity:
         ranked = diversify(ranked, query.k, arm.diversity, state.catalogue.query_category, shopper.tired)

@@ -110,7 +110,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         ConfigError: the Redis URL is malformed.
     """
     keys = Keys(settings.redis.namespace, settings.redis.partitions)
-    catalogue = Catalogue.open(settings.service.artefacts)
+    catalogue = Catalogue.open(settings.service.artefacts, settings.service.min_results)
     async with AsyncExitStack() as stack:
         poll_redis = make_redis(settings.redis, settings.redis.read_timeout_ms)
         stack.push_async_callback(poll_redis.aclose)

@@ -1,6 +1,7 @@
 """From lists and recent behaviour to candidates, without I/O: the same in a request and in the offline evaluation."""
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -75,6 +76,23 @@ def referrer_trigger(query: str, catalogue: Catalogue, now: float) -> LiveTrigge
     category = catalogue.query_category(normalise(query))
     key = query_trigger(query)
     return LiveTrigger((key,) if not category else (key, category_trigger(category)), now)
+
+
+def bought_lately(behaviour: Sequence[BehaviourEntry], catalogue: Catalogue, since: float) -> AbstractSet[str]:
+    """Return the categories in which the shopper bought since then, but for those in which shoppers buy again."""
+    bought = {catalogue.category(entry.ref) for entry in behaviour if entry.type == "purchase" and entry.ts >= since}
+    return {category for category in bought if category} - catalogue.consumable
+
+
+def refusal(catalogue: Catalogue, bought: AbstractSet[str]) -> Callable[[str], str | None]:
+    """Return what says why a query is not served: it finds too little, or is about a category in `bought`."""
+
+    def refuse(query: str) -> str | None:
+        if not catalogue.finds(query):
+            return "finds_nothing"
+        return "bought" if bought and catalogue.query_category(query) in bought else None
+
+    return refuse
 
 
 def from_u2q(queries: Sequence[ScoredQuery]) -> list[Candidate]:

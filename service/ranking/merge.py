@@ -64,6 +64,7 @@ def merge(
     trigger_share: float = TRIGGER_SHARE,
     category_share: float = 1.0,
     category: Callable[[str], str | None] = _unknown,
+    refuse: Callable[[str], str | None] = _unknown,
     tired: Collection[str] = (),
     dropped: Drops | None = None,
 ) -> list[Candidate]:
@@ -71,8 +72,8 @@ def merge(
 
     What several sources propose scores their sum, under the name of the one that gave most. A trigger has at most
     `trigger_share` of the list, and a category (of a query, by `category`) at most `category_share`, until every other
-    candidate is used up; those whose near key is in `tired` come after all others. `dropped` is told why others are not
-    there.
+    candidate is used up; those whose near key is in `tired` come after all others. What `refuse` has a reason against
+    is not there at all. `dropped` is told why others are not there.
     """
     excluded = {near_key(query) for query in exclude}
     trigger_quota, category_quota = max(1, math.ceil(k * trigger_share)), max(1, math.ceil(k * category_share))
@@ -87,8 +88,8 @@ def merge(
             if dropped is None:
                 break
             told(candidate, "surplus")
-        elif key in taken:
-            told(candidate, "duplicate")
+        elif reason := "duplicate" if key in taken else refuse(candidate.query):
+            told(candidate, reason)
         elif key in tired:
             weary.append((key, candidate))
         elif len(chosen) < k and candidate.trigger is not None and used[candidate.trigger] >= trigger_quota:

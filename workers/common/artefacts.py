@@ -17,6 +17,7 @@ from service.contracts.text import normalise
 from service.ranking import lmdb_file
 from service.ranking.catalogue import (
     CO_CLICK,
+    CONSUMABLE,
     CURRENT,
     ITEMS,
     MANIFEST,
@@ -33,6 +34,7 @@ from service.ranking.inverted_index import InvertedIndex
 from service.ranking.popular_queries import PopularQueries
 from service.ranking.trigger_table import TriggerTable
 from workers.common.co_click import co_click
+from workers.common.consumable import consumable
 from workers.common.item_text import MIN_SHOPPERS, surrogates, texts
 from workers.common.popular import popular
 from workers.common.similar import similar
@@ -59,10 +61,11 @@ def build(dataset: Path, root: Path, sample: Mapping[str, Any] | None = None) ->
         _write_items(staging / ITEMS, items, surrogates(behaviour, items))
         InvertedIndex.write(staging / WORDS, texts(items, behaviour), items["category"].fill_null("").to_list())
         (staging / POPULAR).write_bytes(orjson.dumps(favourites.as_json()))
+        (staging / CONSUMABLE).write_bytes(orjson.dumps(consumable(behaviour, items)))
         pairs = co_click(behaviour, items)
         TriggerTable.write(staging / CO_CLICK, _lists(pairs))
         TriggerTable.write(staging / TEXT, similar(items, searches, set(pairs["trigger"])))
-        names = [ITEMS, WORDS, CO_CLICK, TEXT, POPULAR]
+        names = [ITEMS, WORDS, CO_CLICK, TEXT, POPULAR, CONSUMABLE]
         if sample:
             (staging / SAMPLE).write_bytes(orjson.dumps(dict(sample)))
             names.append(SAMPLE)

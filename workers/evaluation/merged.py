@@ -16,12 +16,14 @@ from service.ranking.candidates import (
     POPULAR_MADE,
     POPULAR_SPARE,
     RECENT_EVENTS,
+    bought_lately,
     from_co_click,
     from_popular,
     from_text,
     from_u2q,
     from_x2q,
     live_triggers,
+    refusal,
 )
 from service.ranking.catalogue import Catalogue
 from service.ranking.merge import merge
@@ -77,6 +79,8 @@ class Merged:
     now: float
     ranker: Ranker | None = None
     """Orders the shopper's list when it is written (`direct.ranker`)."""
+    bought_s: float = 0.0
+    """See `behaviour.bought_s`."""
 
     def suggest(self, cases: Sequence[Case], k: int = K, *, novel: bool = False) -> Lists:
         """See `Method.suggest`. For all targets nothing is left out; for novel ones, what a request leaves out."""
@@ -91,7 +95,10 @@ class Merged:
         candidates += from_co_click(triggers, self.catalogue)
         candidates += from_text(triggers, self.catalogue)
         candidates += from_popular(self.catalogue, case.profile, k + POPULAR_SPARE, self.now)
-        hints = merge(candidates, k, exclude)
+        bought = (
+            bought_lately(behaviour, self.catalogue, self.now - self.bought_s) if self.bought_s else frozenset[str]()
+        )
+        hints = merge(candidates, k, exclude, refuse=refusal(self.catalogue, bought))
         return [hint.query for hint in hints if not novel or hint.query not in case.searched]
 
     def _written(self, case: Case, *, novel: bool) -> Sequence[ScoredQuery]:
