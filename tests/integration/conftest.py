@@ -117,7 +117,7 @@ def make_settings(valkey: ValkeyServer, artefact_root: Path) -> Callable[..., Se
             "redis": {"url": f"redis://127.0.0.1:{valkey.port}/0", "namespace": namespace, "partitions": 4},
             "queue": {"delay_s": 0.0, "max_wait_s": 0.0, "retry_s": 0.05, **queue},
             "direct": {"poll_s": 0.01},
-            "service": {"artefacts": artefact_root},
+            "service": {"artefacts": artefact_root, "min_results": 0},  # tests make queries up
         }
         return Settings(**sections)
 
