@@ -179,6 +179,10 @@ async def _recall_x2q(
         degraded.append("x2q")
         return []
     missing = state.x2q.missing(version, triggers)
+    before = state.x2q_before() if missing else None
+    if before is not None and state.breaker.state == "closed" and state.x2q.knows(before, triggers):
+        state.x2q.begin(version, missing)  # for the next request; this one does not wait
+        version, missing = before, []
     remaining = deadline.remaining_s() - _RESERVE_S
     if missing and (remaining <= 0 or not state.may_read()):
         degraded.append("x2q")

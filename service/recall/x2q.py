@@ -34,6 +34,10 @@ class X2QReader:
         _CACHED.inc(len(wanted) - len(missing))
         return missing
 
+    def knows(self, version: str, triggers: Sequence[LiveTrigger]) -> bool:
+        """Whether the cache has all that the triggers need."""
+        return all((version, key) in self._cache for trigger in triggers for key in trigger.keys)
+
     async def fetch(self, version: str, missing: Sequence[Trigger], timeout_s: float) -> None:
         """Bring lists into the cache, in one round trip, or in those of other requests that want the same.
 
