@@ -1,7 +1,7 @@
 """HintQ: one request's way from shopper to hints, inside one deadline. Whatever is down, there is an answer."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -19,7 +19,10 @@ from service.ranking.candidates import (
     POPULAR_SPARE,
     RECENT_EVENTS,
     LiveTrigger,
+    bought_lately,
     live_triggers,
+    referrer_trigger,
+    refusal,
     segment_triggers,
 )
 from service.ranking.diversity import WINDOW, diversify
@@ -29,7 +32,7 @@ from service.recall import co_click, popular, text, u2q
 from service.recall.u2q import Shopper
 from service.state import State
 
-POLICY = "merge-4"
+POLICY = "merge-5"
 # Looking a label up costs more than counting; sources and arms are few.
 _shown = lru_cache(maxsize=256)(HINTS.labels)
 _recalled = lru_cache(maxsize=16)(RECALLED.labels)
@@ -42,7 +45,8 @@ _RESERVE_S = 0.003
 class HintsQuery:
     """What is asked: `user_id` is None for an anonymous shopper; `actions` came inline, newest first.
 
-    `explain`: the answer also tells of every candidate that was not shown, and why.
+    `referrer`: the search elsewhere that led here. `explain`: the answer also tells of every candidate that was not
+    shown, and why.
     """
 
     request_id: str
@@ -52,6 +56,7 @@ class HintsQuery:
     exclude: Collection[str] = ()
     actions: Sequence[BehaviourEntry] = ()
     profile: Mapping[str, str] = field(default_factory=dict)
+    referrer: str | None = None
     explain: bool = False
 
 
@@ -76,6 +81,8 @@ async def answer(state: State, query: HintsQuery) -> Answer:
 
     proposals = u2q.recall(shopper.u2q) if "u2q" in arm.sources else []
     triggers = live_triggers(behaviour, state.catalogue, CO_CLICK_TRIGGERS) or segment_triggers(profile)
+    if query.referrer is not None:
+        triggers = [referrer_trigger(query.referrer, state.catalogue, time.time()), *triggers][:CO_CLICK_TRIGGERS]
     if "x2q" in arm.sources:
         proposals += await _recall_x2q(state, triggers[:MAX_TRIGGERS], shopper, deadline, degraded)
     recalled_at = time.perf_counter()
@@ -83,7 +90,7 @@ async def answer(state: State, query: HintsQuery) -> Answer:
         proposals += co_click.recall(state.catalogue, triggers)
     if "text" in arm.sources:
         proposals += text.recall(state.catalogue, triggers)
-    proposals += popular.recall(state.catalogue, profile, query.k + POPULAR_SPARE)
+    proposals += popular.recall(state.catalogue, profile, query.k + POPULAR_SPARE, time.time())
     exclude = [*query.exclude, *recent_searches([(entry.type, entry.ref) for entry in behaviour])]
     pool = POOL if arm.exploration else WINDOW if arm.diversity else 0
     dropped: list[dict[str, Any]] = []
@@ -94,7 +101,8 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     told = drop if query.explain else None
     ranked = merge(
         proposals, query.k, exclude, pool=pool, trigger_share=arm.trigger_share, category_share=arm.category_share,
-        category=state.catalogue.query_category, tired=shopper.tired, dropped=told,
+        category=state.catalogue.query_category, refuse=_refusal(state, behaviour), tired=shopper.tired,
+        dropped=told,
     )  # fmt: skip
     if arm.diversity:
         ranked = diversify(ranked, query.k, arm.diversity, state.catalogue.query_category, shopper.tired)
@@ -132,6 +140,13 @@ async def answer(state: State, query: HintsQuery) -> Answer:
         1000 * (merged_at - recalled_at),
     )
     return Answer(body, f"shopper;dur={read:.2f}, x2q;dur={recalled:.2f}, merge;dur={merged:.2f}, ")
+
+
+def _refusal(state: State, behaviour: Sequence[BehaviourEntry]) -> Callable[[str], str | None]:
+    """Return what says why a query is not served to who did this."""
+    bought_s = state.settings.behaviour.bought_s
+    bought = bought_lately(behaviour, state.catalogue, time.time() - bought_s) if bought_s else frozenset[str]()
+    return refusal(state.catalogue, bought)
 
 
 def _count(proposals: Sequence[Proposal], hints: Sequence[Candidate], degraded: Sequence[str], arm: str) -> None:
@@ -174,6 +189,10 @@ async def _recall_x2q(
         degraded.append("x2q")
         return []
     missing = state.x2q.missing(version, triggers)
+    before = state.x2q_before() if missing else None
+    if before is not None and state.breaker.state == "closed" and state.x2q.knows(before, triggers):
+        state.x2q.begin(version, missing)  # for the next request; this one does not wait
+        version, missing = before, []
     remaining = deadline.remaining_s() - _RESERVE_S
     if missing and (remaining <= 0 or not state.may_read()):
         degraded.append("x2q")

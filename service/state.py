@@ -29,6 +29,7 @@ from service.store import ShopperStore
 
 _log = logging.getLogger(__name__)
 _POLL_S = 1.0
+_STAND_IN_S = 1.0
 _CANCEL_S = 0.1
 
 
@@ -49,12 +50,19 @@ class State:
     experiments: Experiments
     chance: Random
     x2q_version: str | None = None
+    x2q_flip: tuple[str | None, float] = (None, 0.0)
+    """The version before, and until when (monotonic seconds) it may stand in for lists that are being read."""
     store_problem: str | None = "not polled yet"
     wrong_partitions: bool = False
 
     def may_read(self) -> bool:
         """Whether to ask Redis for a shopper now; under another P we would look in the wrong place."""
         return not self.wrong_partitions and self.breaker.allow()
+
+    def x2q_before(self) -> str | None:
+        """Return the version before a flip that was a moment ago."""
+        version, until = self.x2q_flip
+        return version if time.monotonic() < until else None
 
     async def poll(self) -> None:
         """Refresh what is known of Redis and of the artefact."""
@@ -74,6 +82,7 @@ class State:
             self.store_problem = None
             self.wrong_partitions = False
             if pointer != self.x2q_version:
+                self.x2q_flip = self.x2q_version, time.monotonic() + _STAND_IN_S
                 self.x2q_version = pointer
                 await self._tell_x2q()
             STORE_UP.set(1)
@@ -110,7 +119,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         ConfigError: the Redis URL is malformed.
     """
     keys = Keys(settings.redis.namespace, settings.redis.partitions)
-    catalogue = Catalogue.open(settings.service.artefacts)
+    catalogue = Catalogue.open(settings.service.artefacts, settings.service.min_results)
     async with AsyncExitStack() as stack:
         poll_redis = make_redis(settings.redis, settings.redis.read_timeout_ms)
         stack.push_async_callback(poll_redis.aclose)

@@ -67,7 +67,7 @@ def candidates_of(proposals: Sequence[Proposal]) -> list[Candidate]:
 
 
 def write_dataset(path: Path) -> Path:
-    """Write items, events and profiles of ten shoppers to `path`; return it."""
+    """Write items, events and profiles of ten shoppers, and of some whom only their segment moves, to `path`."""
     (path / "events").mkdir(parents=True, exist_ok=True)
     pl.DataFrame(_ITEMS, schema=["item_id", "title", "category", "price"], orient="row").write_parquet(
         path / "items.parquet"
@@ -81,9 +81,13 @@ def write_dataset(path: Path) -> Path:
         rows.append((user, 1002.0, "click", None, TENT))
     rows += [("u0", 1003.0, "search", RARE_QUERY, None), ("u1", 1003.0, "click", None, "stove-1")]
     rows += [(f"u{number}", 1004.0, "search", "call +491234567890", None) for number in range(5)]
+    like_others = [(f"parent-{number}", [POPULAR_WITH_ALL, POPULAR_WITH_PARENTS]) for number in range(8)]
+    like_others += [(f"camper-{number}", _EVERYONE[:3]) for number in range(12)]
+    rows += [(user, 1000.0, "search", query, None) for user, queries in like_others for query in queries]
     schema = {"user_id": pl.String, "ts": pl.Float64, "type": pl.String, "query": pl.String, "item_id": pl.String}
     pl.DataFrame(rows, schema=schema, orient="row").write_parquet(path / "events" / "part-0.parquet")
     segments = [(f"u{number}", "parent" if number < 4 else "camper") for number in range(10)]
+    segments += [(user, user.split("-")[0]) for user, _ in like_others]
     pl.DataFrame(segments, schema=["user_id", "segment"], orient="row").write_parquet(path / "profiles.parquet")
     return path
 

@@ -1,8 +1,8 @@
 """What the hints endpoint is asked and what it answers (DESIGN section 3)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from service.contracts.events import Action, Query, UserId
 
@@ -13,6 +13,22 @@ DEFAULT_HINTS = 10
 ProfileFields = Annotated[
     dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")], Query],
     Field(max_length=20, description="flat string fields, for example segment, budget, region"),
+]
+
+
+def _or_nothing(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Take what cannot be for nothing: a broken link from elsewhere is no reason for a page without hints."""
+    try:
+        return check(value)
+    except ValidationError:
+        return None
+
+
+ContextValue = Annotated[Query | None, WrapValidator(_or_nothing)]
+ReferrerQuery = Annotated[
+    Query | None,
+    WrapValidator(_or_nothing),
+    Field(description="search elsewhere, or the campaign, that led to this visit; on its first page. Never echoed"),
 ]
 
 
@@ -57,19 +73,33 @@ class InlineHintsRequest(BaseModel):
     user_id: UserId | None = None
     actions: list[Action] = Field(default_factory=list, max_length=50)
     profile: ProfileFields = Field(default_factory=dict)
+    referrer_query: ReferrerQuery = None
     k: int = Field(DEFAULT_HINTS, ge=1, le=MAX_HINTS)
     budget_ms: int | None = Field(None, ge=1, le=1000)
     exclude: list[Query] = Field(default_factory=list, max_length=100)
 
 
 class HintsParameters(BaseModel):
-    """What `GET /v1/hints` is asked, as query parameters."""
+    """What `GET /v1/hints` is asked, as query parameters.
 
-    user_id: UserId = Field(examples=["u42"])
+    `segment`, `region` and `locale` win over the shopper's profile; a value that nobody knows says nothing.
+    """
+
+    user_id: UserId | None = Field(None, examples=["u42"], description="without, hints from the context alone")
+    segment: ContextValue = None
+    region: ContextValue = None
+    locale: ContextValue = None
+    referrer_query: ReferrerQuery = None
     k: int = Field(DEFAULT_HINTS, ge=1, le=MAX_HINTS)
     budget_ms: int | None = Field(None, ge=1, description="lowers the deadline, never raises it")
     exclude: list[Query] = Field(default_factory=list, max_length=100, description="queries not to suggest")
     explain: bool = Field(default=False, description="tell of every candidate; needs service.explain_token")
+
+    @property
+    def profile(self) -> dict[str, str]:
+        """What the caller says of the shopper, as profile fields."""
+        told = (("segment", self.segment), ("region", self.region), ("locale", self.locale))
+        return {field: value for field, value in told if value}
 
 
 class ProfileUpdate(BaseModel):

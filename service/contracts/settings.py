@@ -49,6 +49,9 @@ class BehaviourSettings(_Section):
     max_events: int = Field(50, ge=1, le=1000, description="recent events kept")
     max_exposures: int = Field(100, ge=1, le=1000, description="hints seen and not clicked since that are kept")
     fatigue_after: int = Field(5, ge=1, le=1001, description="a hint seen so often comes last; over max_exposures: off")
+    bought_s: float = Field(
+        14 * 86400, ge=0, le=366 * 86400, description="no hints for so long about what was bought; 0: off"
+    )
     ttl_s: Seconds = Field(30 * 86400, description="forgotten after so long without an event")
     max_age_s: Seconds = Field(30 * 86400, description="events older than this are refused")
     max_future_s: Seconds = Field(300, description="clock skew allowed to front ends")
@@ -172,6 +175,7 @@ class ServiceSettings(_Section):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     artefacts: Path = Field(Path("var/artefacts"), description="directory that `aigq artefacts build` wrote")
+    min_results: int = Field(1, ge=0, le=1000, description="items that a hint must find, when written and when served")
     budget_ms: int = Field(50, ge=1, le=1000, description="deadline of a hints request; callers may lower it")
     max_body_bytes: int = Field(1_000_000, ge=1000)
     max_concurrency: int = Field(256, ge=1, description="requests in flight; more get 503 + Retry-After")

@@ -65,7 +65,7 @@ def _parameters() -> list[dict[str, Any]]:
         {
             "name": name,
             "in": "query",
-            "required": name in schema["required"],
+            "required": name in schema.get("required", ()),
             "schema": {key: value for key, value in told.items() if key != "description"},
             **({"description": told["description"]} if "description" in told else {}),
         }
@@ -78,10 +78,10 @@ def _parameters() -> list[dict[str, Any]]:
     response_model=HintsResponse,
     responses={**_OK, **problem_responses(403, 422, 503)},
     openapi_extra={"parameters": _parameters()},
-    summary="Hints for a known shopper",
+    summary="Hints for a known shopper, or for anybody by context",
 )
 async def get_hints(request: Request) -> Response:
-    """Answer from what is known of the shopper; always 200 with hints, whatever is down behind this service."""
+    """Answer from what is known of shopper and visit; always 200 with hints, whatever is down behind this service."""
     return await _get(request.scope)
 
 
@@ -125,8 +125,16 @@ async def _get(scope: Scope) -> Response:
     state: State = own["app_state"]
     if asked.explain:
         _authorise(headers, state.settings.service)
-    budget = _budget(headers, state.settings.service, asked.budget_ms)
-    query = HintsQuery(own["request_id"], asked.user_id, asked.k, budget, asked.exclude, explain=asked.explain)
+    query = HintsQuery(
+        own["request_id"],
+        asked.user_id,
+        asked.k,
+        _budget(headers, state.settings.service, asked.budget_ms),
+        asked.exclude,
+        profile=asked.profile,
+        referrer=asked.referrer_query,
+        explain=asked.explain,
+    )
     return await _respond(scope, headers, state, query)
 
 
@@ -164,6 +172,7 @@ async def post_hints(request: Request, state: StateDep) -> Response:
         asked.exclude,
         _newest_first(asked.actions),
         asked.profile,
+        asked.referrer_query,
     )
     return await _respond(request.scope, headers, state, query)
 

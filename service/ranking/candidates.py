@@ -1,13 +1,17 @@
 """From lists and recent behaviour to candidates, without I/O: the same in a request and in the offline evaluation."""
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from operator import itemgetter
 from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from service.contracts.codecs import QUERY_TYPES, BehaviourEntry, ScoredQuery
+from service.contracts.hints import MAX_HINTS
 from service.contracts.keys import Trigger, category_trigger, item_trigger, query_trigger, segment_trigger
-from service.ranking.catalogue import EVERYONE, Catalogue
+from service.contracts.text import normalise
+from service.ranking.bounded import Bounded
+from service.ranking.catalogue import Catalogue
 from service.ranking.merge import (
     TRIGGER_DECAY,
     WEIGHT_CO_CLICK,
@@ -20,6 +24,7 @@ from service.ranking.merge import (
     rows,
     trigger_weight,
 )
+from service.ranking.popular_queries import Context
 
 RECENT_EVENTS: Final = 20
 """The latest actions of a shopper that a request reads."""
@@ -31,8 +36,11 @@ POPULAR_SPARE: Final = 20
 CO_CLICK_LIMIT: Final = 40
 _CO_CLICK_SCORES: Final = tuple(map(rank_score, range(CO_CLICK_LIMIT)))
 
-_POPULAR: WeakKeyDictionary[Catalogue, dict[str, list[Row]]] = WeakKeyDictionary()
-"""Popular queries by segment, made ready once an artefact."""
+
+POPULAR_MADE: Final = MAX_HINTS + POPULAR_SPARE
+_CONTEXTS: Final = 1000
+_POPULAR: WeakKeyDictionary[Catalogue, Bounded[Context, list[Row]]] = WeakKeyDictionary()
+"""Popular queries by context, made ready once an artefact; some 10 kB a context."""
 
 
 class LiveTrigger(NamedTuple):
@@ -66,6 +74,30 @@ def segment_triggers(profile: Mapping[str, str]) -> list[LiveTrigger]:
     """Return what stands for a shopper without a history: the segment, if the profile says one."""
     segment = profile.get("segment")
     return [LiveTrigger((segment_trigger(segment),), 0.0)] if segment else []
+
+
+def referrer_trigger(query: str, catalogue: Catalogue, now: float) -> LiveTrigger:
+    """Return what a search elsewhere stands for: that query here, else the category of what it finds here."""
+    category = catalogue.query_category(normalise(query))
+    key = query_trigger(query)
+    return LiveTrigger((key,) if not category else (key, category_trigger(category)), now)
+
+
+def bought_lately(behaviour: Sequence[BehaviourEntry], catalogue: Catalogue, since: float) -> AbstractSet[str]:
+    """Return the categories in which the shopper bought since then, but for those in which shoppers buy again."""
+    bought = {catalogue.category(entry.ref) for entry in behaviour if entry.type == "purchase" and entry.ts >= since}
+    return {category for category in bought if category} - catalogue.consumable
+
+
+def refusal(catalogue: Catalogue, bought: AbstractSet[str]) -> Callable[[str], str | None]:
+    """Return what says why a query is not served: it finds too little, or is about a category in `bought`."""
+
+    def refuse(query: str) -> str | None:
+        if not catalogue.finds(query):
+            return "finds_nothing"
+        return "bought" if bought and catalogue.query_category(query) in bought else None
+
+    return refuse
 
 
 def from_u2q(queries: Sequence[ScoredQuery]) -> list[Proposal]:
@@ -127,11 +159,13 @@ def from_text(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list[Pro
     return proposals
 
 
-def from_popular(catalogue: Catalogue, profile: Mapping[str, str], limit: int) -> list[Proposal]:
-    """Return up to `limit` queries popular in the shopper's segment, or with everyone."""
-    asked = profile.get("segment", EVERYONE)
-    segment = asked if catalogue.popular.get(asked) else EVERYONE  # a caller may make segments up
-    made = _POPULAR.setdefault(catalogue, {})
-    if segment not in made:
-        made[segment] = rows(catalogue.popular[segment])
-    return [Proposal("popular", made[segment][:limit], WEIGHT_POPULAR)]
+def from_popular(catalogue: Catalogue, profile: Mapping[str, str], limit: int, now: float) -> list[Proposal]:
+    """Return up to `limit` (at most `POPULAR_MADE`) queries that are popular with such shoppers at such a time."""
+    context = catalogue.popular.context(profile, now)
+    made = _POPULAR.get(catalogue)
+    if made is None:
+        made = _POPULAR.setdefault(catalogue, Bounded(_CONTEXTS))
+    found = made.get(context)
+    if found is None:
+        found = made.put(context, rows(catalogue.popular.ranked(context, POPULAR_MADE)))
+    return [Proposal("popular", found[:limit], WEIGHT_POPULAR)]

@@ -3,7 +3,7 @@
 Layout: `<root>/CURRENT` names a version; `<root>/<version>/` holds `manifest.json` (size and digest of each file),
 `items.mdb` (LMDB: item id -> JSON; shared by all processes through the page cache), `words.mdb` (which items a query
 finds), `co_click.mdb` (what triggers lead to by the logs), `text.mdb` (what items lead to by their words, where the
-logs know nothing of them) and `popular.json`.
+logs know nothing of them), `popular.json` and `consumable.json`.
 A file that does not match its manifest is refused, so a half-copied artefact is never served (LMDB itself would crash
 on one with SIGBUS). https://lmdb.readthedocs.io/
 """
@@ -11,6 +11,7 @@ on one with SIGBUS). https://lmdb.readthedocs.io/
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -18,27 +19,25 @@ from typing import Any, Final, Self
 import lmdb
 import orjson
 
-from service.contracts.codecs import ScoredQuery
 from service.contracts.errors import ArtefactError
 from service.ranking import lmdb_file
 from service.ranking.bounded import Bounded
 from service.ranking.inverted_index import InvertedIndex
+from service.ranking.popular_queries import PopularQueries
 from service.ranking.trigger_table import TriggerTable
 
-SCHEMA: Final = 5
+SCHEMA: Final = 6
 CURRENT: Final = "CURRENT"
 MANIFEST: Final = "manifest.json"
 ITEMS: Final = "items.mdb"
 _CATEGORIES: Final = 100_000
-_QUERIES: Final = 20_000
-"""Items, and queries, whose category stays in memory; some 10 MB each."""
+"""Items, and queries, of which a category, or whether it finds enough, stays in memory; some 10 MB each."""
 POPULAR: Final = "popular.json"
+CONSUMABLE: Final = "consumable.json"
 WORDS: Final = "words.mdb"
 CO_CLICK: Final = "co_click.mdb"
 TEXT: Final = "text.mdb"
 SAMPLE: Final = "sample.json"
-EVERYONE: Final = ""
-"""The segment of the popular list that is for everyone."""
 
 _log = logging.getLogger(__name__)
 _FIX: Final = "build it with: aigq artefacts build --data DIR --out ROOT"
@@ -57,22 +56,24 @@ class Item:
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Catalogue:
-    """An open artefact. Popular queries are by segment; `EVERYONE` is always there."""
+    """An open artefact; `consumable` are the categories in which shoppers buy again."""
 
     version: str
-    popular: Mapping[str, Sequence[ScoredQuery]]
+    popular: PopularQueries
     sample: Mapping[str, Any]
     _items: lmdb.Environment
     _words: InvertedIndex
     co_click: TriggerTable
     text: TriggerTable
+    min_results: int = 1
+    consumable: AbstractSet[str] = frozenset()
+    _found: Bounded[str, bool] = field(default_factory=lambda: Bounded(_CATEGORIES))
     _categories: Bounded[str, str | None] = field(default_factory=lambda: Bounded(_CATEGORIES))
     _query_categories: Bounded[str, str | None] = field(default_factory=lambda: Bounded(_CATEGORIES))
-    _finds: Bounded[str, bool] = field(default_factory=lambda: Bounded(_QUERIES))
 
     @classmethod
-    def open(cls, root: Path) -> Self:
-        """Open the current version under `root`.
+    def open(cls, root: Path, min_results: int = 1) -> Self:
+        """Open the current version under `root`; `finds` asks for `min_results` items, 0 for none.
 
         Raises:
             ArtefactError: it is missing, cut short, altered, or of another schema.
@@ -85,23 +86,22 @@ class Catalogue:
         try:
             expected = {
                 name: (manifest["files"][name]["bytes"], manifest["files"][name]["blake2b"])
-                for name in (ITEMS, WORDS, CO_CLICK, TEXT, POPULAR, *manifest["files"])
+                for name in (ITEMS, WORDS, CO_CLICK, TEXT, POPULAR, CONSUMABLE, *manifest["files"])
             }
         except (KeyError, TypeError):
             raise ArtefactError(f"{folder / MANIFEST}: does not list its files; {_FIX}") from None
         for name, (size, known) in expected.items():
             _verify(folder / name, size, known)
-        popular = {
-            segment: tuple(ScoredQuery(query, score) for query, score in pairs)
-            for segment, pairs in _json(folder / POPULAR).items()
-        }
-        if not popular.get(EVERYONE):
-            raise ArtefactError(f"{folder / POPULAR}: has no queries for everyone; {_FIX}")
+        try:
+            popular = PopularQueries.from_json(_json(folder / POPULAR))
+        except ValueError as error:
+            raise ArtefactError(f"{folder / POPULAR}: {error}; {_FIX}") from None
+        consumable = frozenset(_json(folder / CONSUMABLE))
         sample = _json(folder / SAMPLE) if SAMPLE in manifest["files"] else {}
         items = lmdb_file.read_only(folder / ITEMS)
         words = InvertedIndex.open(folder / WORDS)
         co_click, text = TriggerTable.open(folder / CO_CLICK), TriggerTable.open(folder / TEXT, by_rank=True)
-        return cls(version, popular, sample, items, words, co_click, text)
+        return cls(version, popular, sample, items, words, co_click, text, min_results, consumable)
 
     def renewed(self, root: Path) -> Self:
         """Return the current version under `root`: this one, if it is that or if another cannot be read (logged).
@@ -111,7 +111,7 @@ class Catalogue:
         try:
             if current_version(root) == self.version:
                 return self
-            found = type(self).open(root)
+            found = type(self).open(root, self.min_results)
         except ArtefactError as error:
             _log.warning("artefact: kept %s, since %s", self.version, error)
             return self
@@ -119,11 +119,16 @@ class Catalogue:
         return found
 
     def finds(self, query: str) -> bool:
-        """Whether some item has all content words of `query`, itself or in what led shoppers to it. Cached."""
+        """Whether `min_results` items have all content words of `query`, themselves or in what led shoppers to them.
+
+        Cached: each request asks.
+        """
+        if not self.min_results:
+            return True
         try:
-            return self._finds[query]
+            return self._found[query]
         except KeyError:
-            return self._finds.put(query, self._words.finds(query))
+            return self._found.put(query, self._words.finds(query, self.min_results))
 
     def query_category(self, query: str) -> str | None:
         """Return the category of most items that `query` finds, or None if it finds nothing. Cached."""

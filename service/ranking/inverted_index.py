@@ -65,10 +65,10 @@ class InvertedIndex:
             ],
         )
 
-    def finds(self, query: str) -> bool:
-        """Whether an item has all content words of `query`; never for a query without any."""
+    def finds(self, query: str, at_least: int = 1) -> bool:
+        """Whether `at_least` items have all content words of `query`; never for a query without any."""
         with self._environment.begin(buffers=True) as transaction:
-            return next(_found(transaction, query), None) is not None
+            return sum(1 for _ in islice(_found(transaction, query), at_least)) >= at_least
 
     def label(self, query: str) -> str | None:
         """Return the label that most of the first items that `query` finds have; None if it finds nothing."""

@@ -78,6 +78,7 @@ def merge(
     trigger_share: float = TRIGGER_SHARE,
     category_share: float = 1.0,
     category: Callable[[str], str | None] = _unknown,
+    refuse: Callable[[str], str | None] = _unknown,
     tired: Collection[str] = (),
     dropped: Drops | None = None,
 ) -> list[Candidate]:
@@ -85,8 +86,8 @@ def merge(
 
     What several sources propose scores their sum, under the name of the one that gave most. A trigger has at most
     `trigger_share` of the list, and a category (of a query, by `category`) at most `category_share`, until every other
-    candidate is used up; those whose near key is in `tired` come after all others. `dropped` is told why others are not
-    there.
+    candidate is used up; those whose near key is in `tired` come after all others. What `refuse` has a reason against
+    is not there at all. `dropped` is told why others are not there.
     """
     excluded = {"", *map(near_key, exclude)}
     trigger_quota, category_quota = max(1, math.ceil(k * trigger_share)), max(1, math.ceil(k * category_share))
@@ -102,8 +103,8 @@ def merge(
             if dropped is None:
                 break
             told(entry, "surplus")
-        elif key in taken:
-            told(entry, "duplicate")
+        elif reason := "duplicate" if key in taken else refuse(query):
+            told(entry, reason)
         elif key in tired:
             weary.append(entry)
         elif trigger is not None and used.get(trigger, 0) >= trigger_quota and len(chosen) < k:

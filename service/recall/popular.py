@@ -1,4 +1,4 @@
-"""Popular queries by segment, from the in-process snapshot: the source that never fails."""
+"""Popular queries by context, from the in-process snapshot: the source that never fails."""
 
 from collections.abc import Mapping
 
@@ -7,6 +7,6 @@ from service.ranking.catalogue import Catalogue
 from service.ranking.merge import Proposal
 
 
-def recall(catalogue: Catalogue, profile: Mapping[str, str], limit: int) -> list[Proposal]:
-    """Return up to `limit` queries popular in the shopper's segment, or with everyone."""
-    return from_popular(catalogue, profile, limit)
+def recall(catalogue: Catalogue, profile: Mapping[str, str], limit: int, now: float) -> list[Proposal]:
+    """Return up to `limit` queries popular with shoppers of such a profile, at this time of day and year."""
+    return from_popular(catalogue, profile, limit, now)

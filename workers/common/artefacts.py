@@ -17,8 +17,8 @@ from service.contracts.text import normalise
 from service.ranking import lmdb_file
 from service.ranking.catalogue import (
     CO_CLICK,
+    CONSUMABLE,
     CURRENT,
-    EVERYONE,
     ITEMS,
     MANIFEST,
     POPULAR,
@@ -30,14 +30,15 @@ from service.ranking.catalogue import (
     digest,
     encode_item,
 )
-from service.ranking.filter import reject_reason
 from service.ranking.inverted_index import InvertedIndex
+from service.ranking.popular_queries import PopularQueries
 from service.ranking.trigger_table import TriggerTable
 from workers.common.co_click import co_click
+from workers.common.consumable import consumable
 from workers.common.item_text import FILE, MIN_SHOPPERS, read_written, surrogates, texts
+from workers.common.popular import popular
 from workers.common.similar import similar
 
-POPULAR_QUERIES = 200
 _KEPT_VERSIONS = 2
 
 
@@ -53,7 +54,7 @@ def build(dataset: Path, root: Path, sample: Mapping[str, Any] | None = None) ->
     if items.is_empty():
         raise ArtefactError(f"{dataset / 'items.parquet'}: has no items")
     searches = _searches(dataset)
-    popular = _popular(dataset, searches)
+    favourites = _popular(dataset, searches)
     root.mkdir(parents=True, exist_ok=True)
     staging = root / f".staging-{uuid.uuid4().hex}"
     staging.mkdir()
@@ -61,11 +62,12 @@ def build(dataset: Path, root: Path, sample: Mapping[str, Any] | None = None) ->
         behaviour = read_behaviour(dataset)
         _write_items(staging / ITEMS, items, surrogates(behaviour, items, read_written(root / FILE)))
         InvertedIndex.write(staging / WORDS, texts(items, behaviour), items["category"].fill_null("").to_list())
-        (staging / POPULAR).write_bytes(orjson.dumps(popular))
+        (staging / POPULAR).write_bytes(orjson.dumps(favourites.as_json()))
+        (staging / CONSUMABLE).write_bytes(orjson.dumps(consumable(behaviour, items)))
         pairs = co_click(behaviour, items)
         TriggerTable.write(staging / CO_CLICK, _lists(pairs))
         TriggerTable.write(staging / TEXT, similar(items, searches, set(pairs["trigger"])))
-        names = [ITEMS, WORDS, CO_CLICK, TEXT, POPULAR]
+        names = [ITEMS, WORDS, CO_CLICK, TEXT, POPULAR, CONSUMABLE]
         if sample:
             (staging / SAMPLE).write_bytes(orjson.dumps(dict(sample)))
             names.append(SAMPLE)
@@ -97,12 +99,16 @@ def read_items(dataset: Path) -> pl.DataFrame:
 
 
 def _searches(dataset: Path) -> pl.DataFrame:
-    """Return each (user_id, query) once, the query normalised."""
+    """Return each (user_id, query, hour) once: the query normalised, the hour since the epoch."""
     _existing(dataset / "events")
     return (
         pl.scan_parquet(dataset / "events" / "*.parquet")
         .filter(pl.col("type") == "search")
-        .select("user_id", pl.col("query").map_elements(normalise, return_dtype=pl.String))
+        .select(
+            "user_id",
+            pl.col("query").map_elements(normalise, return_dtype=pl.String),
+            (pl.col("ts") // 3600).cast(pl.Int64).alias("hour"),
+        )
         .unique()
         .collect()
     )
@@ -125,32 +131,12 @@ def _lists(pairs: pl.DataFrame) -> Iterator[tuple[str, list[tuple[str, float]]]]
         yield str(trigger), list(group.select("query", "score").iter_rows())
 
 
-def _popular(dataset: Path, searches: pl.DataFrame) -> dict[str, list[tuple[str, float]]]:
-    """Return queries by the number of shoppers who searched them, for everyone and by segment; scores in (0, 1]."""
-    profiles_path = dataset / "profiles.parquet"
-    if profiles_path.exists() and "segment" in pl.read_parquet_schema(profiles_path):
-        profiles = pl.read_parquet(profiles_path, columns=["user_id", "segment"])
-        searches = searches.join(profiles, on="user_id", how="left")
-    else:
-        searches = searches.with_columns(segment=pl.lit(None, pl.String))
-    lists = {EVERYONE: _ranked(searches)}
-    if not lists[EVERYONE]:
+def _popular(dataset: Path, searches: pl.DataFrame) -> PopularQueries:
+    path = dataset / "profiles.parquet"
+    found = popular(searches, pl.read_parquet(path) if path.exists() else None)
+    if found is None:
         raise ArtefactError(f"{dataset}: no query was searched by {MIN_SHOPPERS} shoppers or more")
-    for (segment,), group in searches.drop_nulls("segment").group_by("segment", maintain_order=True):
-        if ranked := _ranked(group):
-            lists[str(segment)] = ranked
-    return lists
-
-
-def _ranked(searches: pl.DataFrame) -> list[tuple[str, float]]:
-    counts = (
-        searches.group_by("query")
-        .len("shoppers")
-        .filter(pl.col("shoppers") >= MIN_SHOPPERS)
-        .sort(["shoppers", "query"], descending=[True, False])
-    )
-    rows = [(query, count) for query, count in counts.iter_rows() if reject_reason(query) is None][:POPULAR_QUERIES]
-    return [(query, round(count / rows[0][1], 4)) for query, count in rows]
+    return found
 
 
 def _write_items(path: Path, items: pl.DataFrame, words: Mapping[str, str]) -> None:

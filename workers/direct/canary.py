@@ -53,5 +53,4 @@ class Canary:
 
 def prompts(catalogue: Catalogue) -> list[str]:
     """Return what a shopper's prompt would be after searching each of the most popular queries."""
-    popular = [one.query for queries in catalogue.popular.values() for one in queries]
-    return [render_u2q([Action("search", 0.0, query)], {}, 0.0) for query in list(dict.fromkeys(popular))[:PROMPTS]]
+    return [render_u2q([Action("search", 0.0, query)], {}, 0.0) for query in catalogue.popular.queries[:PROMPTS]]

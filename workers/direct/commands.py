@@ -80,7 +80,7 @@ async def _dead_letters(settings: Settings, *, retry: bool) -> tuple[list[DeadLe
 
 
 async def _run(settings: Settings) -> None:
-    catalogue = Catalogue.open(settings.service.artefacts)
+    catalogue = Catalogue.open(settings.service.artefacts, settings.service.min_results)
     ranker = None if settings.direct.ranker is None else open_ranker(settings.direct.ranker)
     stop = stop_on_signals()
     if settings.direct.metrics_port:

@@ -13,14 +13,17 @@ from service.contracts.keys import Trigger, category_trigger, item_trigger
 from service.ranking.candidates import (
     CO_CLICK_TRIGGERS,
     MAX_TRIGGERS,
+    POPULAR_MADE,
     POPULAR_SPARE,
     RECENT_EVENTS,
+    bought_lately,
     from_co_click,
     from_popular,
     from_text,
     from_u2q,
     from_x2q,
     live_triggers,
+    refusal,
 )
 from service.ranking.catalogue import Catalogue
 from service.ranking.merge import Row, merge, rows
@@ -29,7 +32,7 @@ from workers.common.list_parser import parse_list
 from workers.common.prompt import render_x2q_category, render_x2q_item
 from workers.common.ranked_list import Ranker, ranked_list
 from workers.evaluation.cases import Case, Split
-from workers.evaluation.methods import K, Lists
+from workers.evaluation.methods import K, Lists, first_distinct
 from workers.evaluation.model import KEPT, ModelLists, context_of, recently_searched
 
 
@@ -76,6 +79,8 @@ class Merged:
     now: float
     ranker: Ranker | None = None
     """Orders the shopper's list when it is written (`direct.ranker`)."""
+    bought_s: float = 0.0
+    """See `behaviour.bought_s`."""
 
     def suggest(self, cases: Sequence[Case], k: int = K, *, novel: bool = False) -> Lists:
         """See `Method.suggest`. For all targets nothing is left out; for novel ones, what a request leaves out."""
@@ -89,8 +94,11 @@ class Merged:
         proposals += from_x2q(triggers[:MAX_TRIGGERS], self._list_of, self.now)
         proposals += from_co_click(triggers, self.catalogue)
         proposals += from_text(triggers, self.catalogue)
-        proposals += from_popular(self.catalogue, case.profile, k + POPULAR_SPARE)
-        hints = merge(proposals, k, exclude)
+        proposals += from_popular(self.catalogue, case.profile, k + POPULAR_SPARE, self.now)
+        bought = (
+            bought_lately(behaviour, self.catalogue, self.now - self.bought_s) if self.bought_s else frozenset[str]()
+        )
+        hints = merge(proposals, k, exclude, refuse=refusal(self.catalogue, bought))
         return [hint.query for hint in hints if not novel or hint.query not in case.searched]
 
     def _list_of(self, trigger: Trigger) -> list[Row] | None:
@@ -105,3 +113,23 @@ class Merged:
         items = self.catalogue.items([act.ref for act in known if act.type not in QUERY_TYPES])
         chances = self.ranker.chances(context_of(case, items, self.now), [one.query for one in written])
         return ranked_list(chances, self.catalogue.finds, recently_searched(known) if novel else ())
+
+
+@dataclass(frozen=True)
+class InContext:
+    """What a request without a history gets: popular queries by all profile fields (the hour is the cut-off's)."""
+
+    name: str
+    catalogue: Catalogue
+    now: float
+
+    def suggest(self, cases: Sequence[Case], k: int = K, *, novel: bool = False) -> Lists:
+        """See `Method.suggest`."""
+        return [
+            first_distinct(
+                [one.query for one in from_popular(self.catalogue, case.profile, POPULAR_MADE, self.now)],
+                limit=k,
+                without=case.searched if novel else {},
+            )
+            for case in cases
+        ]

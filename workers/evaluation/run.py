@@ -25,7 +25,7 @@ from workers.evaluation.cases import Split, read_split
 from workers.evaluation.generate import generate
 from workers.evaluation.judge import judge_of, judged
 from workers.evaluation.measure import MAIN, NOVEL, Suggested, by_stratum, measure
-from workers.evaluation.merged import Merged, trigger_lists, trigger_prompts
+from workers.evaluation.merged import InContext, Merged, trigger_lists, trigger_prompts
 from workers.evaluation.methods import Method, Tuned
 from workers.evaluation.model import ModelLists, plain_prompt_of, prompt_of, quality
 from workers.evaluation.next_query import likeliest
@@ -34,6 +34,7 @@ from workers.evaluation.server import preflight, serving
 from workers.evaluation.words import WordIndex
 
 MERGED: Final = "aigq"
+CONTEXT: Final = "popular_context"
 WITHOUT: Final = "without_model"
 """As served if there were no model: what lists of a model add is `MERGED` over this."""
 _URL: Final = "AIGQ_VLLM_URL"
@@ -110,7 +111,7 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
 
 def _check(plan: Plan) -> None:
     """Refuse what cannot end well before anything takes time."""
-    if taken := plan.models.keys() & {MERGED, WITHOUT, *NAMES}:
+    if taken := plan.models.keys() & {MERGED, WITHOUT, CONTEXT, *NAMES}:
         raise ConfigError(f"{', '.join(sorted(taken))}: is the name of another row; give the checkpoint another one")
     for path in plan.models.values():
         checkpoint.check(path)
@@ -176,7 +177,8 @@ def _ask(
         return _Asked(lists, [lists])
     x2q = trigger_lists(triggers, generations, catalogue.finds)
     nothing = ModelLists(name, prompts, {}, catalogue.finds)
-    served = [
+    served: list[Method] = [
+        InContext(CONTEXT, catalogue, split.now),
         Merged(WITHOUT, nothing, {}, catalogue, split.now, ranker),
         Merged(MERGED, lists, x2q, catalogue, split.now, ranker),
     ]

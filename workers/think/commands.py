@@ -54,7 +54,7 @@ def publish(
     Lists whose context has not changed are copied from the current version, or from a run that was stopped.
     """
     settings = load_settings(config)
-    catalogue = Catalogue.open(settings.service.artefacts)
+    catalogue = Catalogue.open(settings.service.artefacts, settings.service.min_results)
     columns = (
         TextColumn("x2q"), BarColumn(), MofNCompleteColumn(), TextColumn("triggers"), TimeRemainingColumn(),
         TextColumn("{task.fields[left]}"),

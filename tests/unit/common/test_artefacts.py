@@ -7,32 +7,34 @@ import polars as pl
 import pytest
 
 from service.contracts.errors import ArtefactError
-from service.ranking.catalogue import CURRENT, EVERYONE, Catalogue, current_version
+from service.ranking.catalogue import CURRENT, Catalogue, current_version
 from service.recall import popular
 from tests.support import POPULAR_WITH_ALL, POPULAR_WITH_PARENTS, RARE_QUERY, TENT, write_dataset
 from workers.common.artefacts import build
 
 
 def test_popular_counts_shoppers_not_searches(catalogue: Catalogue) -> None:
-    """First what most shoppers searched, by segment too."""
-    assert catalogue.popular[EVERYONE][0].query == POPULAR_WITH_ALL
-    assert POPULAR_WITH_PARENTS in {q.query for q in catalogue.popular["parent"]}
-    assert POPULAR_WITH_PARENTS not in {q.query for q in catalogue.popular["camper"]}
+    """First what most shoppers searched."""
+    assert catalogue.popular.queries[0] == POPULAR_WITH_ALL
 
 
 def test_a_query_of_few_shoppers_stays_private(catalogue: Catalogue) -> None:
     """Fewer than three shoppers: k-anonymity. A phone number: never, however many typed it."""
-    shown = {q.query for queries in catalogue.popular.values() for q in queries}
+    shown = set(catalogue.popular.queries)
     assert RARE_QUERY not in shown
     assert not any("call" in query for query in shown)
 
 
 def test_popular_recall_falls_back_to_everyone(catalogue: Catalogue) -> None:
-    """An unknown segment is no reason for an empty list."""
-    everyone = popular.recall(catalogue, {}, 5)
+    """An unknown segment is no reason for an empty list; a known one has a list of its own."""
+    everyone = popular.recall(catalogue, {}, 5, 0.0)
     assert len(everyone) == 5
-    assert popular.recall(catalogue, {"segment": "never heard of"}, 5) == everyone
-    assert popular.recall(catalogue, {"segment": "parent"}, 50) != popular.recall(catalogue, {"segment": "camper"}, 50)
+    assert popular.recall(catalogue, {"segment": "never heard of"}, 5, 0.0) == everyone
+    parents, campers = (
+        [one.query for one in popular.recall(catalogue, {"segment": segment}, 50, 0.0)]
+        for segment in ("parent", "camper")
+    )
+    assert parents.index(POPULAR_WITH_PARENTS) < campers.index(POPULAR_WITH_PARENTS)
 
 
 def test_a_synonym_finds_what_it_led_to(dataset: Path, tmp_path: Path) -> None:
@@ -76,7 +78,7 @@ def test_the_same_dataset_gives_the_same_lists(dataset: Path, tmp_path: Path) ->
     other = Catalogue.open(tmp_path) if build(dataset, tmp_path) else None
     assert one is not None
     assert other is not None
-    assert one.popular == other.popular
+    assert one.popular.as_json() == other.popular.as_json()
 
 
 def test_a_failed_build_changes_nothing(dataset: Path, tmp_path: Path) -> None:
@@ -115,6 +117,6 @@ def test_profiles_and_optional_columns_may_be_missing(tmp_path: Path) -> None:
     pl.read_parquet(data / "items.parquet", columns=["item_id", "title"]).write_parquet(data / "items.parquet")
     build(data, tmp_path / "root")
     catalogue = Catalogue.open(tmp_path / "root")
-    assert list(catalogue.popular) == [EVERYONE]
+    assert not catalogue.popular.groups
     assert catalogue.item("tent-1").category == ""  # type: ignore[union-attr]
     catalogue.close()

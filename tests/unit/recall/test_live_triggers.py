@@ -2,7 +2,7 @@
 
 from service.contracts.codecs import BehaviourEntry
 from service.contracts.keys import category_trigger, item_trigger, query_trigger
-from service.ranking.candidates import MAX_TRIGGERS, live_triggers
+from service.ranking.candidates import MAX_TRIGGERS, live_triggers, referrer_trigger
 from service.ranking.catalogue import Catalogue
 from tests.support import TENT, TENT_CATEGORY
 
@@ -36,3 +36,12 @@ def test_newest_first_and_few(catalogue: Catalogue) -> None:
 def test_nothing_done_nothing_triggered(catalogue: Catalogue) -> None:
     """A new shopper."""
     assert live_triggers([], catalogue) == []
+
+
+def test_a_search_elsewhere_falls_back_to_what_it_finds(catalogue: Catalogue) -> None:
+    """The query as searched here, then the category of the items that it finds; nonsense finds none."""
+    assert referrer_trigger("Two  Person TENTS", catalogue, 5.0).keys == (
+        query_trigger("two person tents"),
+        category_trigger(TENT_CATEGORY),
+    )
+    assert referrer_trigger("wigwam", catalogue, 5.0).keys == (query_trigger("wigwam"),)

