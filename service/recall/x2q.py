@@ -1,7 +1,6 @@
 """What the shopper's latest triggers lead to: a click changes the hints at once, before any regeneration."""
 
 from collections.abc import Sequence
-from sys import intern
 
 from service.contracts.codecs import QueryList, decode_list
 from service.contracts.errors import CorruptValue
@@ -49,7 +48,7 @@ class X2QReader:
         if raw is None:
             return None
         try:
-            return rows([(intern(one.query), one.score) for one in decode_list(trigger, raw).queries])
+            return rows(decode_list(trigger, raw).queries)
         except CorruptValue as error:
             CORRUPT.labels("x2q", error.reason).inc()
             return None
