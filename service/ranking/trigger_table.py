@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from sys import intern
 from typing import Final, Self
 
 import lmdb
@@ -32,9 +31,9 @@ class TriggerTable:
         return cls(lmdb_file.read_only(path), by_rank=by_rank)
 
     @staticmethod
-    def write(path: Path, rows: Iterable[tuple[Trigger, Sequence[tuple[str, float]]]]) -> None:
+    def write(path: Path, lists: Iterable[tuple[Trigger, Sequence[tuple[str, float]]]]) -> None:
         """Write (trigger, its queries with scores, best first) to the file `path`."""
-        lmdb_file.write(path, [(trigger.encode(), orjson.dumps(queries)) for trigger, queries in rows])
+        lmdb_file.write(path, [(trigger.encode(), orjson.dumps(queries)) for trigger, queries in lists])
 
     def first(self, triggers: Sequence[Trigger]) -> tuple[Trigger, Sequence[Row]]:
         """Return the first of `triggers` that has a list, and the list, best first; none: nothing."""
@@ -52,7 +51,7 @@ class TriggerTable:
             pairs = [] if raw is None else orjson.loads(raw)
         if self._by_rank:
             pairs = [(query, rank_score(rank)) for rank, (query, _) in enumerate(pairs)]
-        return self._cache.put(trigger, tuple(rows([(intern(query), score) for query, score in pairs])))
+        return self._cache.put(trigger, rows(pairs))
 
     def close(self) -> None:
         """Release the memory map."""

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from sys import intern
 
 from service.clustered import Pipelined
 from service.contracts.codecs import QueryList, decode_list
@@ -78,7 +77,7 @@ class X2QReader:
         if raw is None:
             return None
         try:
-            return rows([(intern(one.query), one.score) for one in decode_list(trigger, raw).queries])
+            return rows(decode_list(trigger, raw).queries)
         except CorruptValue as error:
             CORRUPT.labels("x2q", error.reason).inc()
             return None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 # Told by their folder's line: many files of one kind.
-FOLDERS = ("tests/", "workers/shop/data/departments/", "models/", "docs/images/")
+FOLDERS = ("tests/", "workers/shop/data/departments/", "models/", "docs/images/", "docs/bench/")
 
 
 def test_map_names_every_file() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from service.contracts.codecs import BehaviourEntry
 from service.ranking.candidates import bought_lately, refusal
 from service.ranking.catalogue import Catalogue
-from service.ranking.merge import Candidate, merge
+from service.ranking.merge import Proposal, merge, rows
 from tests.support import TENT, TENT_CATEGORY
 from workers.common.artefacts import build
 
@@ -37,9 +37,9 @@ def test_what_may_be_bought_again_is_suggested(catalogue: Catalogue) -> None:
 def test_the_refused_are_told(catalogue: Catalogue) -> None:
     """And leave their place to others."""
     queries = ("two person tent", "flying carpet", "gas camping stove", "video monitor")
-    candidates = [Candidate(query, "u2q", 1.0 - 0.1 * rank) for rank, query in enumerate(queries)]
+    proposed = Proposal("u2q", rows([(query, 1.0 - 0.1 * rank) for rank, query in enumerate(queries)]))
     told: dict[str, str] = {}
     refuse = refusal(catalogue, {TENT_CATEGORY})
-    merged = merge(candidates, 2, (), refuse=refuse, dropped=lambda one, why: told.update({one.query: why}))
+    merged = merge([proposed], 2, (), refuse=refuse, dropped=lambda one, why: told.update({one.query: why}))
     assert [one.query for one in merged] == ["gas camping stove", "video monitor"]
     assert told == {"two person tent": "bought", "flying carpet": "finds_nothing"}
