@@ -94,7 +94,7 @@ class DirectSettings(_Section):
     """The nearline worker (AIGQ-Direct)."""
 
     batch_size: int = Field(32, ge=1, le=1024, description="prompts a request, at most")
-    in_flight: int = Field(4, ge=1, le=64, description="batches at work at once, at most")
+    in_flight: int = Field(16, ge=1, le=64, description="batches at work at once, at most")
     poll_s: float = Field(0.1, gt=0, le=60, description="pause when nobody is due")
     u2q_ttl_s: Seconds = Field(7 * 86400, description="life of a list in Redis")
     u2q_fresh_s: Seconds = Field(86400, description="an older list is made anew when its shopper comes back")

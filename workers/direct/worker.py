@@ -20,8 +20,6 @@ from workers.direct.queue import DueQueue, DueShopper, Lease, Refresh
 _log = logging.getLogger(__name__)
 _LOOK_S: Final = 5.0
 """Between two looks at the queue's depth."""
-_ALWAYS: Final = 2
-"""Batches that are sent whatever waits at the model: one to generate, one to follow it."""
 _ASK_AGAIN_S: Final = 0.3
 _LEASE_SHARE: Final = 0.8
 """Of a lease that generating may take: a living worker gives back what it cannot finish before another takes over."""
@@ -51,20 +49,20 @@ class DirectWorker:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; batches at work are then given back. Failures back off, nothing is lost."""
         stopping = asyncio.create_task(stop.wait())
-        batches: set[asyncio.Task[None]] = set()
+        batches: dict[asyncio.Task[None], int] = {}
         try:
             while not stop.is_set():
                 try:
-                    leases = await self._next(len(batches))
+                    leases = await self._next(list(batches.values()))
                 except (StoreUnavailable, GeneratorError) as error:
                     self._failed(error)
                     leases = []
                 if leases:
-                    batches.add(asyncio.create_task(self._work(leases)))
+                    batches[asyncio.create_task(self._work(leases))] = len(leases)
                     continue
                 waited = {stopping, *batches}
                 await asyncio.wait(waited, timeout=self._settings.direct.poll_s, return_when=asyncio.FIRST_COMPLETED)
-                batches = {batch for batch in batches if not batch.done()}
+                batches = {batch: size for batch, size in batches.items() if not batch.done()}
         finally:
             for task in (stopping, *batches):
                 task.cancel()
@@ -81,8 +79,8 @@ class DirectWorker:
             await self._refresh(leases)
         return len(leases)
 
-    async def _next(self, at_work: int) -> list[Lease]:
-        """Return the next batch to work on; empty if nobody is due, or there is enough at work.
+    async def _next(self, at_work: Sequence[int]) -> list[Lease]:
+        """Return the next batch, beside those at work of these sizes; empty if nobody is due, or that is enough.
 
         Shoppers that are not claimed stay due: that is the backpressure.
         """
@@ -93,7 +91,7 @@ class DirectWorker:
             metrics.OLDEST.set(backlog.oldest_late_s)
             metrics.DEFERRED.set(backlog.deferred)
             self._looked_at = now
-        if now < self._resume_at or at_work >= self._settings.direct.in_flight:
+        if now < self._resume_at or len(at_work) >= self._settings.direct.in_flight:
             return []
         if not self._healthy:
             await self._generator.check()  # no claims while there is nobody to generate
@@ -105,21 +103,21 @@ class DirectWorker:
             metrics.LATENESS.observe(lease.late_ms / 1000)
         return leases
 
-    async def _room(self, at_work: int) -> bool:
-        """Whether the model should get another batch.
+    async def _room(self, at_work: Sequence[int]) -> bool:
+        """Whether the model should get another batch: always while that makes two, one to generate, one to follow it.
 
-        It is asked, unless it had enough just now and none of our batches has ended since: asking costs it time.
+        Then it is asked, unless it had enough just now and none of our batches has ended since: asking costs it time.
         """
-        if at_work < _ALWAYS:
+        if sum(at_work) <= self._settings.direct.batch_size:
             return True
         with_, until = self._enough
-        if at_work == with_ and time.monotonic() < until:
+        if len(at_work) == with_ and time.monotonic() < until:
             return False
         waiting = await self._generator.waiting()
         metrics.WAITING.set(waiting)
         if waiting < self._settings.direct.batch_size:
             return True
-        self._enough = (at_work, time.monotonic() + _ASK_AGAIN_S)
+        self._enough = (len(at_work), time.monotonic() + _ASK_AGAIN_S)
         return False
 
     async def _work(self, leases: Sequence[Lease]) -> None:
