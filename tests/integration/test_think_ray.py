@@ -13,6 +13,8 @@ from service.contracts.settings import Settings, ThinkSettings, VllmSettings
 from tests.integration.fake_vllm import FakeVllm, running
 from tests.integration.rig import Rig
 from workers.common.engine import EngineName, make_engine
+from workers.common.generator import Generation
+from workers.common.prompt import Action, render_u2q
 from workers.common.vllm_client import VllmGenerator
 from workers.think.job import Job, Progress
 from workers.think.publish import X2QStore
@@ -93,6 +95,21 @@ async def test_ray_makes_what_one_process_makes(think: Think) -> None:
     assert set(think.fake.asked) == {one.prompt for one in think.chosen.prompts}
     assert max(think.fake.batches) == 2
     assert (think.seen[-1].done, think.seen[-1].tokens_left) == (report.triggers, 0)
+
+
+async def test_answers_come_back_as_they_are(think: Think) -> None:
+    """Taken, refused and shortened prompts alike; without prompts there is nothing."""
+    think.fake.broken_by = lambda prompt: 400 if len(prompt) > 60 or "lamp" in prompt else 0
+    long = render_u2q([Action("search", float(n), f"tent number {n}") for n in range(9)], {}, 9.0)
+    prompts = ["<u2q><now><search>rope<hints>", long, "<u2q><now><search>lamp<hints>"]
+    found: dict[EngineName, dict[int, Generation | None]] = {}
+    async with VllmGenerator(think.settings.vllm) as generator:
+        for name in EngineName:
+            engine = make_engine(name, generator, think.settings.vllm, 2)
+            found[name] = {at: answer async for answers in engine(prompts, 2) for at, answer in answers}
+            assert [answers async for answers in engine([], 2)] == []
+    assert found[EngineName.RAY] == found[EngineName.LOCAL]
+    assert [one and one.shortened for _, one in sorted(found[EngineName.RAY].items())] == [False, True, None]
 
 
 async def test_a_stopped_run_goes_on_with_ray(think: Think) -> None:
