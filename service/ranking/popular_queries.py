@@ -11,13 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import nlargest
+from itertools import chain
 from typing import Any, Final, Self
 
 from service.contracts.codecs import ScoredQuery
+from service.ranking.bounded import Bounded
 
 Context = tuple[str, ...]
 """Names of groups that a shopper belongs to now, of those that the logs know."""
 _PART_S: Final = 6 * 3600
+_CONTEXTS: Final = 1000
+"""Profiles of which the context stays in memory: each request asks."""
 _FEW: Final = 1.0
 LANGUAGE_OF: Final = "locale"
 """The profile field of which "en-US" falls back to "en"."""
@@ -51,6 +55,7 @@ class PopularQueries:
             name: Group(one.searches, one.prior, array("I", one.places), array("I", one.counts))
             for name, one in groups.items()
         }
+        self._contexts: Bounded[tuple[object, ...], Context] = Bounded(_CONTEXTS)
         for one in self._groups.values():
             if len(one.places) != len(one.counts) or max(one.places, default=0) >= len(queries) or not one.prior > 0:
                 raise ValueError("a group names a query that is not there, or has no prior")
@@ -88,10 +93,13 @@ class PopularQueries:
 
         Of several names for one thing, the first known one counts: a month in a region is the season there.
         """
-        known: list[str] = []
-        for names in _names(profile, now):
-            known += [name for name in names if name in self._groups][:1]
-        return tuple(known)
+        hour = int(now // 3600)
+        key = (hour, *profile.items())
+        found = self._contexts.get(key)
+        if found is None:
+            named = ([name for name in names if name in self._groups][:1] for names in _names(profile, hour))
+            found = self._contexts.put(key, tuple(chain.from_iterable(named)))
+        return found
 
     def ranked(self, context: Context, limit: int) -> list[ScoredQuery]:
         """Return the `limit` queries that are most popular in `context`, with scores in (0, 1]."""
@@ -112,9 +120,9 @@ class PopularQueries:
         return [ScoredQuery(self.queries[place], scores[place] / scores[best[0]]) for place in best]
 
 
-def _names(profile: Mapping[str, str], now: float) -> Iterator[tuple[str, ...]]:
+def _names(profile: Mapping[str, str], hour: int) -> Iterator[tuple[str, ...]]:
     """Yield the possible names of each thing that is known, most telling first."""
-    hours, month = clock(int(now // 3600))
+    hours, month = clock(hour)
     for field, value in profile.items():
         name = group(field, value)
         yield (name, language(name)) if field == LANGUAGE_OF else (name,)
