@@ -84,10 +84,11 @@ def merge(
 ) -> list[Candidate]:
     """Return at most `k` candidates, best first, no two alike, none like a query in `exclude`; then up to `pool` more.
 
-    What several sources propose scores their sum, under the name of the one that gave most. A trigger has at most
-    `trigger_share` of the list, and a category (of a query, by `category`) at most `category_share`, until every other
-    candidate is used up; those whose near key is in `tired` come after all others. What `refuse` has a reason against
-    is not there at all. `dropped` is told why others are not there.
+    What several sources propose scores their sum, under the name of the one that gave most; but what was ranked among
+    all sources when it was written keeps its score. A trigger has at most `trigger_share` of the list, and a category
+    (of a query, by `category`) at most `category_share`, until every other candidate is used up; those whose near key
+    is in `tired` come after all others. What `refuse` has a reason against is not there at all. `dropped` is told why
+    others are not there.
     """
     excluded = {"", *map(near_key, exclude)}
     trigger_quota, category_quota = max(1, math.ceil(k * trigger_share)), max(1, math.ceil(k * category_share))
@@ -175,7 +176,9 @@ def _summed(
                 best[entry[3]] = entry
         strongest, *others = best.values() if len(best) == 1 else sorted(best.values(), key=_by_score)
         del first[key]
-        total = sum([entry[0] for entry in best.values()])
+        # `ranked_score` has weighed what other sources say of a query: added again, they would count twice.
+        ranked = strongest[3] == "u2q" and strongest[0] > WEIGHT_U2Q
+        total = strongest[0] if ranked else sum([entry[0] for entry in best.values()])
         extra.append((total, *strongest[1:]))
         if strongest[4] is not None:
             extra += others

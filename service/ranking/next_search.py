@@ -25,6 +25,7 @@ from service.contracts.text import near_key, terms
 from service.ranking import model_folder
 from service.ranking.fact_cache import FactCache
 from service.ranking.features import FEATURES, MAX_ENTRIES, VERSION, features
+from service.ranking.filter import reject_reason
 from service.ranking.next_counts import NextCounts
 from service.ranking.query_stats import Floats, QueryStats
 from service.ranking.shopper_context import ShopperContext
@@ -32,7 +33,7 @@ from service.ranking.shopper_context import ShopperContext
 MODEL: Final = "model.txt"
 QUERIES: Final = "queries.json"
 COUNTS: Final = "counts.json"
-SOURCES: Final = ("follow", "follow_rank", "own_day", "own_month", "text", "popular", "shoppers")
+SOURCES: Final = ("follow", "follow_rank", "own_day", "own_month", "own_rank", "text", "popular", "shoppers")
 """The features beside the CTR ranker's."""
 _FIX: Final = "train it with: aigq train ranker --data DIR --out models/ranker"
 _FOLLOWING: Final = 60
@@ -64,7 +65,8 @@ class Candidates:
         popular = counts.popular_with(context.profile)
         own: list[dict[str, float]] = [defaultdict(float) for _ in _HALF_LIVES]
         for entry in behaviour:
-            if entry.type in QUERY_TYPES and entry.ref in counts.popularity:
+            # One's own queries may come back to oneself however rare they are: nobody else is shown them.
+            if entry.type in QUERY_TYPES and reject_reason(entry.ref) is None:
                 for scores, days in zip(own, _HALF_LIVES, strict=True):
                     scores[entry.ref] += 0.5 ** ((context.now - entry.ts) / _DAY_S / days)
         text = self._alike(context, behaviour)
@@ -72,10 +74,12 @@ class Candidates:
         mine = list(dict.fromkeys(entry.ref for entry in reversed(behaviour) if entry.ref in own[0]))[:_OWN]
         queries = list(dict.fromkeys([*best, *mine, *text, *popular, *generated]))
         rank = {query: place for place, query in enumerate(best)}
+        own_rank = {query: place for place, query in enumerate(mine)}
         columns = [
             [follow.get(query, 0.0) for query in queries],
             [rank.get(query, len(best)) for query in queries],
             *([scores.get(query, 0.0) for query in queries] for scores in own),
+            [own_rank.get(query, _OWN) for query in queries],
             [text.get(query, 0.0) for query in queries],
             [popular.get(query, 0.0) for query in queries],
             [float(counts.popularity.get(query, 0)) for query in queries],

@@ -29,7 +29,8 @@ def order(moment: Moment, ranked: Iterable[str], known: Collection[str]) -> list
     coming = [act.query for act in moment.after if act.query is not None and act.query in known]
     if not coming:
         return []
-    ranked, own = list(ranked), moment.own
+    # The shopper's own rare queries are ranked too, and must not be learned.
+    ranked, own = [query for query in ranked if query in known], moment.own
     again = [query for query in ranked if query in own][OWN_KEPT:]
     # A clicked hint is the first of what comes, so it leads, and the search after it is second.
     return distinct([*coming[: SEARCHED + moment.hinted], *(query for query in ranked if query not in again)])

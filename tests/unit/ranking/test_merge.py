@@ -18,6 +18,7 @@ from service.ranking.merge import (
     Proposal,
     merge,
     rank_score,
+    ranked_score,
     recent_searches,
     rows,
     trigger_weight,
@@ -78,6 +79,15 @@ def test_sources_that_agree_add_up() -> None:
     assert (first.query, first.source, first.trigger) == ("tents", "co_click", "query:stove")
     assert math.isclose(first.score, 1.35)
     assert second.query == "lamp"
+
+
+def test_what_was_ranked_keeps_its_order() -> None:
+    """A list that was ranked among all sources has weighed what co-click says; a trigger that is news still leads."""
+    ranked = [Candidate("tent", "u2q", ranked_score(0)), Candidate("stove", "u2q", ranked_score(1))]
+    agreeing = Candidate("stove", "co_click", 1.0, "item:a")
+    assert [one.query for one in _merge([*ranked, agreeing], 2, [])] == ["tent", "stove"]
+    news = Candidate("stove", "x2q", 1.2 * ranked_score(0), "item:a")
+    assert [one.query for one in _merge([*ranked, news], 2, [])] == ["stove", "tent"]
 
 
 def test_a_list_is_weighed_when_it_is_merged() -> None:

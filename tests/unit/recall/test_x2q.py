@@ -42,7 +42,8 @@ def _reader() -> tuple[X2QReader, _SlowRedis]:
 
 
 def _found(reader: X2QReader, *keys: str) -> list[str]:
-    return [one.query for one in reader.recall("v1", [LiveTrigger((key,), 0.0) for key in keys], None)]
+    proposals = reader.recall("v1", [LiveTrigger((key,), 0.0) for key in keys], None)
+    return [query for one in proposals for _, query, _ in one.rows]
 
 
 async def _settle() -> None:

@@ -113,10 +113,20 @@ def test_a_rare_query_is_in_no_label(people: list[list[tuple[str, str, float]]],
 def test_own_queries_leave_room_for_new_ones() -> None:
     """Serving drops what was just searched, so of the shopper's own queries only the best four are ranked in."""
     one = history([("search", query, 10.0) for query in ("rope", "mat", "cup", "hat", "bag", "lamp")])
-    ranker: Any = InOrder(production(one), ["rope", "mat", "cup", "hat", "bag", "tent", "stove"])
+    other = history([("search", query, 10.0) for query in ("tent", "stove")])
+    ranker: Any = InOrder(production(one, other), ["rope", "mat", "cup", "hat", "bag", "tent", "stove"])
     *_, last = sorted(moments(one, 12, 7.0, PERIOD, np.random.default_rng(1)), key=lambda moment: len(moment.before))
     assert [act.query for act in last.after] == ["lamp"]
     assert label(last, ShopperContext(last.now), ranker) == ["lamp", "rope", "mat", "cup", "hat", "tent", "stove"]
+
+
+def test_own_rare_queries_are_ranked_and_not_learned() -> None:
+    """The ranker may propose what only this shopper searched; a model that learned it could say it to others."""
+    one = history([("search", query, 10.0) for query in ("my own words", "tent", "lamp")])
+    counts = production(one, history([("search", query, 10.0) for query in ("tent", "lamp")]), min_shoppers=2)
+    ranker: Any = InOrder(counts, ["my own words", "tent"])
+    *_, last = sorted(moments(one, 12, 7.0, PERIOD, np.random.default_rng(1)), key=lambda moment: len(moment.before))
+    assert label(last, ShopperContext(last.now), ranker) == ["lamp", "tent"]
 
 
 def test_nothing_known_ahead_is_no_label() -> None:
