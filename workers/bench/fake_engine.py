@@ -22,7 +22,7 @@ _LIST = 10
 def make_app(artefacts: Path) -> FastAPI:
     """Return the part of OpenAI's API that a worker asks."""
     catalogue = Catalogue.open(artefacts)
-    queries = [one.query for some in catalogue.popular.values() for one in some]
+    queries = catalogue.popular.queries
     catalogue.close()
     chance = Random(7)  # noqa: S311  (a workload)
     app = FastAPI()

@@ -125,11 +125,8 @@ class InContext:
 
     def suggest(self, cases: Sequence[Case], k: int = K, *, novel: bool = False) -> Lists:
         """See `Method.suggest`."""
-        return [
-            first_distinct(
-                [one.query for one in from_popular(self.catalogue, case.profile, POPULAR_MADE, self.now)],
-                limit=k,
-                without=case.searched if novel else {},
-            )
-            for case in cases
-        ]
+        return [first_distinct(self._popular(case), limit=k, without=case.searched if novel else {}) for case in cases]
+
+    def _popular(self, case: Case) -> list[str]:
+        proposals = from_popular(self.catalogue, case.profile, POPULAR_MADE, self.now)
+        return [query for proposal in proposals for _, query, _ in proposal.rows]

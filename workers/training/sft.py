@@ -170,7 +170,7 @@ def train(
     )
     model.set_attn_implementation(ATTENTION)
     composition = Composition(parts(tokenizer))
-    table = model.get_input_embeddings().weight
+    table: torch.nn.Parameter = model.model.embed_tokens.weight
     if start:
         table.data = composition.part(table.data)
     else:

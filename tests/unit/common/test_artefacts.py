@@ -9,7 +9,7 @@ import pytest
 from service.contracts.errors import ArtefactError
 from service.ranking.catalogue import CURRENT, Catalogue, current_version
 from service.recall import popular
-from tests.support import POPULAR_WITH_ALL, POPULAR_WITH_PARENTS, RARE_QUERY, TENT, write_dataset
+from tests.support import POPULAR_WITH_ALL, POPULAR_WITH_PARENTS, RARE_QUERY, TENT, candidates_of, write_dataset
 from workers.common.artefacts import build
 
 
@@ -28,10 +28,10 @@ def test_a_query_of_few_shoppers_stays_private(catalogue: Catalogue) -> None:
 def test_popular_recall_falls_back_to_everyone(catalogue: Catalogue) -> None:
     """An unknown segment is no reason for an empty list; a known one has a list of its own."""
     everyone = popular.recall(catalogue, {}, 5, 0.0)
-    assert len(everyone) == 5
+    assert len(candidates_of(everyone)) == 5
     assert popular.recall(catalogue, {"segment": "never heard of"}, 5, 0.0) == everyone
     parents, campers = (
-        [one.query for one in popular.recall(catalogue, {"segment": segment}, 50, 0.0)]
+        [one.query for one in candidates_of(popular.recall(catalogue, {"segment": segment}, 50, 0.0))]
         for segment in ("parent", "camper")
     )
     assert parents.index(POPULAR_WITH_PARENTS) < campers.index(POPULAR_WITH_PARENTS)
