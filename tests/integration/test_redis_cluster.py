@@ -102,7 +102,7 @@ async def test_from_events_to_logs(
     """Service, worker, Think and sink find their keys on three masters, and leave none undone."""
     users = [f"u{number}" for number in range(SHOPPERS)]
     catalogue = Catalogue.open(artefact_root)
-    popular = [one.query for queries in catalogue.popular.values() for one in queries]
+    popular = catalogue.popular.queries
     catalogue.close()
     redis = make_redis(settings, 5000)
     await _publish(X2QStore(redis, KEYS, 60.0), popular[-1])
