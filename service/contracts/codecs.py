@@ -20,6 +20,8 @@ _SCORE_UNIT: Final = 10_000
 _OWNER_CHARS: Final = 10
 _TEXT: Final = frozenset({str})
 _NUMBERS: Final = frozenset({int, float})
+_made: Final = tuple.__new__
+"""A named tuple without the function that a NamedTuple's constructor is: a request makes thirty."""
 QUERY_TYPES: Final = frozenset({"search", "hint_click"})
 """Actions whose `BehaviourEntry.ref` is a query; of all others it is an item id."""
 
@@ -107,7 +109,9 @@ def decode_list(owner: str, raw: bytes) -> QueryList:
         len(texts) == len(scores) and _TEXT.issuperset(map(type, texts)) and _NUMBERS.issuperset(map(type, scores))
     ):
         raise CorruptValue("shape")
-    queries = tuple([ScoredQuery(text, score / _SCORE_UNIT) for text, score in zip(texts, scores, strict=True)])
+    queries = tuple(
+        [_made(ScoredQuery, (text, score / _SCORE_UNIT)) for text, score in zip(texts, scores, strict=True)]
+    )
     try:
         return QueryList(int(_number(seq)), int(_number(generated_ms)), _text(model), queries, _text(digest))
     except (TypeError, ValueError):
@@ -131,7 +135,7 @@ def decode_behaviour(sid: str, raws: Sequence[bytes]) -> tuple[list[BehaviourEnt
                 case [version, whose, kind, ts, ref] if (
                     version == VERSION and whose == owner and type(kind) is type(ref) is str and type(ts) is float
                 ):
-                    entries.append(BehaviourEntry(kind, ts, ref))
+                    entries.append(_made(BehaviourEntry, (kind, ts, ref)))
                     continue
             kind, ts, ref = _open(raw, sid, 3)
             entries.append(BehaviourEntry(_text(kind), float(_number(ts)), _text(ref)))

@@ -31,9 +31,9 @@ RECENT_EVENTS: Final = 20
 MAX_TRIGGERS: Final = 4
 """How many of the latest triggers x2q is asked for."""
 CO_CLICK_TRIGGERS: Final = 8
-POPULAR_SPARE: Final = 20
+POPULAR_SPARE: Final = 10
 """Popular queries that are looked at beside as many as are asked for: some are alike, or were just searched."""
-CO_CLICK_LIMIT: Final = 40
+CO_CLICK_LIMIT: Final = 24
 _CO_CLICK_SCORES: Final = tuple(map(rank_score, range(CO_CLICK_LIMIT)))
 
 
@@ -85,8 +85,9 @@ def referrer_trigger(query: str, catalogue: Catalogue, now: float) -> LiveTrigge
 
 def bought_lately(behaviour: Sequence[BehaviourEntry], catalogue: Catalogue, since: float) -> AbstractSet[str]:
     """Return the categories in which the shopper bought since then, but for those in which shoppers buy again."""
-    bought = {catalogue.category(entry.ref) for entry in behaviour if entry.type == "purchase" and entry.ts >= since}
-    return {category for category in bought if category} - catalogue.consumable
+    bought = [ref for kind, ts, ref in behaviour if kind == "purchase" and ts >= since]
+    categories = {catalogue.category(ref) for ref in bought}
+    return {category for category in categories if category and category not in catalogue.consumable}
 
 
 def refusal(catalogue: Catalogue, bought: AbstractSet[str]) -> Callable[[str], str | None]:

@@ -149,6 +149,19 @@ def _candidate(entry: _Entry) -> Candidate:
     return Candidate(query, source, score, trigger)
 
 
+def _gathered(proposals: Iterable[Proposal]) -> tuple[dict[str, _Entry], dict[str, list[_Entry]]]:
+    """Return the first entry of each near key, and all entries of those that were proposed again."""
+    first: dict[str, _Entry] = {}
+    alike: dict[str, list[_Entry]] = {}  # few: most queries are proposed once
+    for source, rows, weight, trigger in proposals:
+        for key, query, score in rows:
+            if key in first:
+                alike.setdefault(key, [first[key]]).append((weight * score, key, query, source, trigger))
+            else:
+                first[key] = (weight * score, key, query, source, trigger)
+    return first, alike
+
+
 def _summed(
     proposals: Iterable[Proposal], excluded: Collection[str], told: Callable[[_Entry, str], None]
 ) -> list[_Entry]:
@@ -157,16 +170,12 @@ def _summed(
     Of each source, a query's best score counts; a trigger speaks for itself: its proposal that the quota may hold back
     stays beside the sum of the others, so that it holds back itself.
     """
-    first: dict[str, _Entry] = {}
-    alike: dict[str, list[_Entry]] = {}  # few: most queries are proposed once
-    for source, rows, weight, trigger in proposals:
-        for key, query, score in rows:
-            if key in excluded:
-                told((weight * score, key, query, source, trigger), (not key and reject_reason(query)) or "excluded")
-            elif key in first:
-                alike.setdefault(key, [first[key]]).append((weight * score, key, query, source, trigger))
-            else:
-                first[key] = (weight * score, key, query, source, trigger)
+    first, alike = _gathered(proposals)
+    for key in excluded:
+        if key in first:
+            only = first.pop(key)
+            for entry in alike.pop(key, [only]):
+                told(entry, (not key and reject_reason(entry[2])) or "excluded")
     extra: list[_Entry] = []
     for key, some in alike.items():
         best: dict[Source, _Entry] = {}
