@@ -27,5 +27,6 @@ def serve(config: Annotated[Path | None, typer.Option(help="settings file (TOML)
         port=settings.service.port,
         access_log=False,
         log_config=None,  # its loggers write as ours do
+        proxy_headers=False,  # nobody asks who the client is
         timeout_graceful_shutdown=5,
     )

@@ -15,28 +15,34 @@ from service.ranking.merge import Proposal, Row, rows
 # Looking a label up costs more than counting.
 _CACHED, _FETCHED, _ABSENT = (X2Q_CACHE.labels(outcome) for outcome in ("cached", "fetched", "absent"))
 
+_VERSIONS = 2
+"""The current version, and the one before it: right after a flip its lists stand in."""
+
 
 class X2QReader:
     """Looks lists up by version and trigger, through a bounded in-process cache. A version never changes."""
 
     def __init__(self, redis: Pipelined, keys: Keys, cache_size: int = 50_000) -> None:
-        """Read through `redis`; keep at most `cache_size` lists, absent ones included."""
+        """Read through `redis`; keep at most `cache_size` lists of a version, absent ones included."""
         self._redis = redis
         self._keys = keys
-        self._cache: Bounded[tuple[str, Trigger], list[Row] | None] = Bounded(cache_size)
+        self._cache_size = cache_size
+        self._versions: Bounded[str, Bounded[Trigger, list[Row] | None]] = Bounded(_VERSIONS)
         self._reads: dict[tuple[str, Trigger], asyncio.Task[None]] = {}
         """What is being read, so that nobody else reads it too."""
 
     def missing(self, version: str, triggers: Sequence[LiveTrigger]) -> list[Trigger]:
         """Return the keys that the cache knows nothing of."""
+        lists = self._lists(version)
         wanted = [key for trigger in triggers for key in trigger.keys]
-        missing = [key for key in wanted if (version, key) not in self._cache]
+        missing = [key for key in wanted if key not in lists]
         _CACHED.inc(len(wanted) - len(missing))
         return missing
 
     def knows(self, version: str, triggers: Sequence[LiveTrigger]) -> bool:
         """Whether the cache has all that the triggers need."""
-        return all((version, key) in self._cache for trigger in triggers for key in trigger.keys)
+        lists = self._lists(version)
+        return all(key in lists for trigger in triggers for key in trigger.keys)
 
     async def fetch(self, version: str, missing: Sequence[Trigger], timeout_s: float) -> None:
         """Bring lists into the cache, in one round trip, or in those of other requests that want the same.
@@ -70,7 +76,7 @@ class X2QReader:
         raws = await self._redis.execute("MGET", *(self._keys.x2q(version, key) for key in missing))
         for trigger, raw in zip(missing, raws, strict=True):
             (_ABSENT if raw is None else _FETCHED).inc()
-            self._cache.put((version, trigger), self._decode(trigger, raw))
+            self._lists(version).put(trigger, self._decode(trigger, raw))
 
     @staticmethod
     def _decode(trigger: Trigger, raw: bytes | None) -> list[Row] | None:
@@ -84,11 +90,12 @@ class X2QReader:
 
     def recall(self, version: str, triggers: Sequence[LiveTrigger], u2q: QueryList | None) -> list[Proposal]:
         """Return proposals from what the cache holds; a trigger newer than the shopper's list outweighs it."""
-
-        def list_of(key: Trigger) -> Sequence[Row] | None:
-            return self._cache.get((version, key))
-
+        lists = self._lists(version)
         if u2q is None:
-            return from_x2q(triggers, list_of, 0.0)
-        lead = max([one.score for one in u2q.queries], default=1.0)
-        return from_x2q(triggers, list_of, u2q.generated_ms / 1000, lead)
+            return from_x2q(triggers, lists.get, 0.0)
+        lead = max([score for _, score in u2q.queries], default=1.0)
+        return from_x2q(triggers, lists.get, u2q.generated_ms / 1000, lead)
+
+    def _lists(self, version: str) -> Bounded[Trigger, list[Row] | None]:
+        lists = self._versions.get(version)
+        return self._versions.put(version, Bounded(self._cache_size)) if lists is None else lists
