@@ -10,6 +10,7 @@ import calendar
 import hashlib
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 from service.contracts.text import normalise
 
@@ -21,6 +22,11 @@ Trigger = str
 """What x2q is keyed by: `item:<id>`, `category:<path>`, `query:<normalised query>` or `segment:<of the profile>`."""
 
 
+_lately = lru_cache(maxsize=1024)
+"""A request asks for the same shopper several times."""
+
+
+@_lately
 def shopper_sid(user_id: str) -> str:
     """Return the 22-character key of a shopper: BLAKE2b of the user id, base64url."""
     digest = hashlib.blake2b(user_id.encode("utf-8"), digest_size=_SID_BYTES).digest()
@@ -52,6 +58,11 @@ def trigger_kind(trigger: Trigger) -> str:
     return trigger.split(":", 1)[0]
 
 
+@_lately
+def _place(sid: str) -> int:
+    return int.from_bytes(base64.urlsafe_b64decode(sid[:8] + "=" * (-len(sid[:8]) % 4)), "big")
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """Builds keys for one namespace and partition count."""
@@ -61,7 +72,7 @@ class Keys:
 
     def partition(self, sid: str) -> int:
         """Return the partition of a shopper, 0 <= p < P."""
-        return int.from_bytes(base64.urlsafe_b64decode(sid[:8] + "=" * (-len(sid[:8]) % 4)), "big") % self.partitions
+        return _place(sid) % self.partitions
 
     def _shard(self, partition: int) -> str:
         return f"{self.namespace}:{{p{partition:03d}}}"
