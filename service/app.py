@@ -1,5 +1,6 @@
 """`create_app`: the service. Run it with `aigq serve`, or `uvicorn --factory service.app:create_app`."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypedDict
@@ -63,6 +64,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     telemetry.trace_app(settings.trace, app, "service")
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # documented way to extend the schema
+    return app
+
+
+def create_app_to_serve() -> FastAPI:
+    """Return `create_app()` for a process that does nothing else: the garbage collector looks past what is there now.
+
+    A full collection over the imported libraries stops every request for 40 ms, most of a budget; past them, for none.
+    """
+    app = create_app()
+    gc.collect()
+    gc.freeze()
     return app
 
 

@@ -21,7 +21,7 @@ def serve(config: Annotated[Path | None, typer.Option(help="settings file (TOML)
         os.environ[CONFIG_VARIABLE] = str(config)  # the factory reads the same file
     telemetry.set_up_logs(settings.log)
     uvicorn.run(
-        "service.app:create_app",
+        "service.app:create_app_to_serve",
         factory=True,
         host=settings.service.host,
         port=settings.service.port,

@@ -109,6 +109,24 @@ def nearline(
     _show(bench.run(plan, model, data, var, _tell), as_json=as_json)
 
 
+@app.command("on-request", epilog="Example: aigq bench on-request --json")
+def on_request(
+    *,
+    shoppers: Annotated[int, typer.Option(min=1, help="a round")] = 128,
+    repeats: _Repeats = 5,
+    connections: _Connections = 8,
+    model: Annotated[Path, typer.Option(help="checkpoint directory")] = Path("models/aigq-mini"),
+    data: Annotated[Path | None, typer.Option(help="dataset directory; default: a sample shop, made once")] = None,
+    var: _Var = Path("var/nearline"),
+    as_json: _AsJson = False,
+) -> None:
+    """Answers/s and latency if lists were generated when asked for, beside those of the service."""
+    from workers.bench import on_request as bench  # noqa: PLC0415  (polars and the store are slow to import)
+
+    plan = bench.Plan(shoppers=shoppers, repeats=repeats, connections=connections)
+    _show(bench.run(plan, model, data, var, _tell), as_json=as_json)
+
+
 @app.command(epilog="Example: aigq bench freshness --share 0.7 --json")
 def freshness(
     *,
