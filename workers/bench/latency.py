@@ -136,7 +136,8 @@ async def _slow(port: int, detour: int) -> AsyncIterator[None]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         theirs, ours = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(forward(reader, ours, 0.0), forward(theirs, writer, _SLOW_S))
+        with contextlib.suppress(asyncio.CancelledError):  # the end of the measurement; asyncio would print it
+            await asyncio.gather(forward(reader, ours, 0.0), forward(theirs, writer, _SLOW_S))
 
     server = await asyncio.start_server(serve, "127.0.0.1", detour)
     try:
