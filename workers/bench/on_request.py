@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,10 +78,10 @@ async def _round(
 ) -> tuple[Figures, Figures]:
     prompts = [one.prompt(catalogue, time.time()) for one in some]
     async with VllmGenerator(VllmSettings(url=path.vllm, model=MODEL_NAME)) as vllm:
-        made = await timed([lambda prompt=prompt: vllm.generate([prompt]) for prompt in prompts], connections)
+        made = await timed([partial(vllm.generate, [prompt]) for prompt in prompts], connections)
     async with httpx.AsyncClient(base_url=path.service) as client:
         urls = [f"/v1/hints?user_id={one.user_id}" for one in some] * _HINTS_A_SHOPPER
-        served = await timed([lambda url=url: _served(client, url) for url in urls], connections)
+        served = await timed([partial(_served, client, url) for url in urls], connections)
     return made, served
 
 
