@@ -1,7 +1,7 @@
 """HintQ: one request's way from shopper to hints, inside one deadline. Whatever is down, there is an answer."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -19,10 +19,9 @@ from service.ranking.candidates import (
     POPULAR_SPARE,
     RECENT_EVENTS,
     LiveTrigger,
-    bought_lately,
     live_triggers,
     referrer_trigger,
-    refusal,
+    refusal_of,
     segment_triggers,
 )
 from service.ranking.diversity import WINDOW, diversify
@@ -101,8 +100,8 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     told = drop if query.explain else None
     ranked = merge(
         proposals, query.k, exclude, pool=pool, trigger_share=arm.trigger_share, category_share=arm.category_share,
-        category=state.catalogue.query_category, refuse=_refusal(state, behaviour), tired=shopper.tired,
-        dropped=told,
+        category=state.catalogue.query_category, tired=shopper.tired, dropped=told,
+        refuse=refusal_of(behaviour, state.catalogue, time.time(), state.settings.behaviour.bought_s),
     )  # fmt: skip
     if arm.diversity:
         ranked = diversify(ranked, query.k, arm.diversity, state.catalogue.query_category, shopper.tired)
@@ -140,13 +139,6 @@ async def answer(state: State, query: HintsQuery) -> Answer:
         1000 * (merged_at - recalled_at),
     )
     return Answer(body, f"shopper;dur={read:.2f}, x2q;dur={recalled:.2f}, merge;dur={merged:.2f}, ")
-
-
-def _refusal(state: State, behaviour: Sequence[BehaviourEntry]) -> Callable[[str], str | None]:
-    """Return what says why a query is not served to who did this."""
-    bought_s = state.settings.behaviour.bought_s
-    bought = bought_lately(behaviour, state.catalogue, time.time() - bought_s) if bought_s else frozenset[str]()
-    return refusal(state.catalogue, bought)
 
 
 def _count(proposals: Sequence[Proposal], hints: Sequence[Candidate], degraded: Sequence[str], arm: str) -> None:

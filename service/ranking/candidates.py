@@ -101,6 +101,13 @@ def refusal(catalogue: Catalogue, bought: AbstractSet[str]) -> Callable[[str], s
     return refuse
 
 
+def refusal_of(
+    behaviour: Sequence[BehaviourEntry], catalogue: Catalogue, now: float, bought_s: float
+) -> Callable[[str], str | None]:
+    """Return what says why a query is not served to who did this; `bought_s`: see `behaviour.bought_s`, 0 is off."""
+    return refusal(catalogue, bought_lately(behaviour, catalogue, now - bought_s) if bought_s else frozenset())
+
+
 def from_u2q(queries: Sequence[ScoredQuery]) -> list[Proposal]:
     """Return the queries of the shopper's own list."""
     return [Proposal("u2q", rows(queries), WEIGHT_U2Q)] if queries else []

@@ -11,6 +11,8 @@ from rich.table import Table
 app = typer.Typer(help="Benchmarks: ratios measured side by side on this machine.", no_args_is_help=True)
 _Shoppers = Annotated[int, typer.Option(min=1, help="shoppers in Redis")]
 _Repeats = Annotated[int, typer.Option(min=1, help="rounds; each measures everything once, by turns")]
+_Model = Annotated[Path, typer.Option(help="checkpoint directory")]
+_Data = Annotated[Path | None, typer.Option(help="dataset directory; default: a sample shop, made once")]
 _Seconds = Annotated[int, typer.Option(min=1, help="of load, a server and round")]
 _Connections = Annotated[int, typer.Option(min=1, help="of the load generator, each waiting for its answer")]
 _Var = Annotated[Path, typer.Option(help="directory for data, artefacts and logs")]
@@ -97,8 +99,8 @@ def nearline(
     *,
     shoppers: Annotated[int, typer.Option(min=1, help="a round")] = 256,
     repeats: _Repeats = 5,
-    model: Annotated[Path, typer.Option(help="checkpoint directory")] = Path("models/aigq-mini"),
-    data: Annotated[Path | None, typer.Option(help="dataset directory; default: a sample shop, made once")] = None,
+    model: _Model = Path("models/aigq-mini"),
+    data: _Data = None,
     var: _Var = Path("var/nearline"),
     as_json: _AsJson = False,
 ) -> None:
@@ -115,8 +117,8 @@ def on_request(
     shoppers: Annotated[int, typer.Option(min=1, help="a round")] = 128,
     repeats: _Repeats = 5,
     connections: _Connections = 8,
-    model: Annotated[Path, typer.Option(help="checkpoint directory")] = Path("models/aigq-mini"),
-    data: Annotated[Path | None, typer.Option(help="dataset directory; default: a sample shop, made once")] = None,
+    model: _Model = Path("models/aigq-mini"),
+    data: _Data = None,
     var: _Var = Path("var/nearline"),
     as_json: _AsJson = False,
 ) -> None:
@@ -134,8 +136,8 @@ def freshness(
     seconds: _Seconds = 30,
     shoppers: Annotated[int, typer.Option(min=1, help="a burst, to find the capacity")] = 256,
     repeats: Annotated[int, typer.Option(min=1, help="bursts; the median counts")] = 3,
-    model: Annotated[Path, typer.Option(help="checkpoint directory")] = Path("models/aigq-mini"),
-    data: Annotated[Path | None, typer.Option(help="dataset directory; default: a sample shop, made once")] = None,
+    model: _Model = Path("models/aigq-mini"),
+    data: _Data = None,
     var: _Var = Path("var/nearline"),
     as_json: _AsJson = False,
 ) -> None:

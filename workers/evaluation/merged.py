@@ -16,14 +16,13 @@ from service.ranking.candidates import (
     POPULAR_MADE,
     POPULAR_SPARE,
     RECENT_EVENTS,
-    bought_lately,
     from_co_click,
     from_popular,
     from_text,
     from_u2q,
     from_x2q,
     live_triggers,
-    refusal,
+    refusal_of,
 )
 from service.ranking.catalogue import Catalogue
 from service.ranking.merge import Row, merge, rows
@@ -95,10 +94,8 @@ class Merged:
         proposals += from_co_click(triggers, self.catalogue)
         proposals += from_text(triggers, self.catalogue)
         proposals += from_popular(self.catalogue, case.profile, k + POPULAR_SPARE, self.now)
-        bought = (
-            bought_lately(behaviour, self.catalogue, self.now - self.bought_s) if self.bought_s else frozenset[str]()
-        )
-        hints = merge(proposals, k, exclude, refuse=refusal(self.catalogue, bought))
+        refuse = refusal_of(behaviour, self.catalogue, self.now, self.bought_s)
+        hints = merge(proposals, k, exclude, refuse=refuse)
         return [hint.query for hint in hints if not novel or hint.query not in case.searched]
 
     def _list_of(self, trigger: Trigger) -> list[Row] | None:
