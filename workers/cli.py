@@ -21,6 +21,7 @@ COMMANDS = {
     "import": ("workers.shop.importer.commands", "make a dataset of a shop's own logs"),
     "train": ("workers.training.commands", "train a model from logs"),
     "evaluate": ("workers.evaluation.commands", "how often the next searches are foreseen, beside tuned baselines"),
+    "seeds": ("workers.evaluation.seeds", "put evaluations of several training seeds side by side"),
     "capacity": ("workers.capacity.commands", "compute memory, cores, accelerators and cost for N shoppers"),
     "bench": ("workers.bench.commands", "measure ratios on this machine: the endpoint beside a bare route"),
     "demo": ("workers.demo.commands", "start everything and watch a click become a hint"),

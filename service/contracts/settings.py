@@ -99,6 +99,7 @@ class DirectSettings(_Section):
     u2q_ttl_s: Seconds = Field(7 * 86400, description="life of a list in Redis")
     u2q_fresh_s: Seconds = Field(86400, description="an older list is made anew when its shopper comes back")
     ranker: Path | None = Field(None, description="directory of `aigq train ranker`; without, lists stay as written")
+    candidates: int = Field(0, ge=0, le=60, description="queries of the ranker that a prompt tells: what was taught")
     metrics_port: int = Field(0, ge=0, le=65535, description="Prometheus port; 0 = off")
 
 

@@ -9,7 +9,7 @@ A directory: `model.txt` (LightGBM), `queries.json` (query statistics), `counts.
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +29,7 @@ from service.ranking.filter import reject_reason
 from service.ranking.next_counts import NextCounts
 from service.ranking.query_stats import Floats, QueryStats
 from service.ranking.shopper_context import ShopperContext
+from service.ranking.shortlist import distinct, shortlist
 
 MODEL: Final = "model.txt"
 QUERIES: Final = "queries.json"
@@ -124,6 +125,11 @@ class NextSearch:
             return dict.fromkeys(queries, 1.0)
         scores = np.asarray(self.trees.predict(table, num_threads=1))
         return {queries[place]: float(scores[place]) for place in np.argsort(-scores, kind="stable")}
+
+    def shortlist(self, context: ShopperContext, ranked: Iterable[str], limit: int) -> list[str]:
+        """Return the first `limit` of the `ranked` queries (likeliest first) that a prompt may tell a model."""
+        own = frozenset(entry.ref for entry in context.behaviour if entry.type in QUERY_TYPES)
+        return distinct(shortlist(ranked, self.counts.popularity, own), limit)
 
     @classmethod
     def open(cls, folder: Path) -> Self:

@@ -1,12 +1,13 @@
 """What the Direct worker writes: ranked where there is a ranker, and small."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from service.contracts.keys import shopper_sid
 from service.ranking.shopper_context import ShopperContext
 from tests.integration.rig import Rig
 from workers.common.fake_generator import FakeGenerator
+from workers.common.ranked_list import Ranker
 
 MakeRig = Callable[..., Rig]
 
@@ -17,7 +18,7 @@ async def test_a_ranker_orders_what_is_written(make_rig: MakeRig) -> None:
     await rig.search("u1", "tent")
     asked: list[tuple[ShopperContext, Sequence[str]]] = []
 
-    class Reversed:
+    class Reversed(Ranker):
         def chances(self, context: ShopperContext, generated: Sequence[str] = ()) -> dict[str, float]:
             asked.append((context, generated))
             return dict.fromkeys(["sleeping bag", "<b>", "tent", *reversed(generated)], 0.1)
@@ -31,6 +32,31 @@ async def test_a_ranker_orders_what_is_written(make_rig: MakeRig) -> None:
     ((context, generated),) = asked
     assert [entry.ref for entry in context.behaviour] == ["tent"]
     assert list(generated) == ["gas canister", "camping stove"]
+
+
+async def test_a_prompt_tells_what_the_ranker_found(make_rig: MakeRig) -> None:
+    """As many candidates as the model was taught with, likeliest first; none where it was taught without."""
+    rig = make_rig()
+
+    class Finds(Ranker):
+        def chances(self, context: ShopperContext, generated: Sequence[str] = ()) -> dict[str, float]:
+            assert [entry.ref for entry in context.behaviour] == ["tent"]
+            return {"sleeping bag": 0.3, "camping stove": 0.2, "lantern": 0.1, **dict.fromkeys(generated, 0.0)}
+
+        def shortlist(self, context: ShopperContext, ranked: Iterable[str], limit: int) -> list[str]:
+            del context
+            return list(ranked)[:limit]
+
+    asked: list[str] = []
+    for number, told in enumerate((2, 0)):
+        direct = rig.settings.direct.model_copy(update={"candidates": told})
+        taught = replace(rig, settings=rig.settings.model_copy(update={"direct": direct}))
+        await rig.search(f"u{number}", "tent")
+        generator = FakeGenerator(lambda prompt: asked.append(prompt) or "gas canister")
+        assert await taught.worker(generator, Finds()).step() == 1
+    with_, without = asked
+    assert with_.endswith("<search>tent<candidates>sleeping bag\ncamping stove<hints>")
+    assert without.endswith("<search>tent<hints>")
 
 
 async def test_a_list_is_small(make_rig: MakeRig) -> None:

@@ -19,6 +19,9 @@ X2Q: Final = "<x2q>"
 PROFILE: Final = "<profile>"
 CATEGORY: Final = "<category>"
 ITEM: Final = "<item>"
+CANDIDATES: Final = "<candidates>"
+CANDIDATES_KEY: Final = "aigq_candidates"
+"""In a checkpoint's config.json: how many candidates prompts told when it was taught."""
 HINTS: Final = "<hints>"
 BEHAVIOUR: Final[Mapping[str, str]] = {
     "search": "<search>",
@@ -45,6 +48,7 @@ AGES: Final[Sequence[tuple[float, str]]] = (
 )
 SPECIAL_TOKENS: Final[Sequence[str]] = (
     PAD, BOS, EOS, U2Q, X2Q, PROFILE, CATEGORY, ITEM, HINTS, *BEHAVIOUR.values(), *(token for _, token in AGES),
+    CANDIDATES,
 )  # fmt: skip
 SEPARATOR: Final = "\n"
 MAX_EVENTS: Final = 24
@@ -92,8 +96,13 @@ def render_profile(profile: Mapping[str, str]) -> str:
     return PROFILE + ", ".join(values) if values else ""
 
 
-def render_u2q(actions: Iterable[Action], profile: Mapping[str, str], now: float) -> str:
+def render_u2q(
+    actions: Iterable[Action], profile: Mapping[str, str], now: float, candidates: Sequence[str] = ()
+) -> str:
     """Return the Direct prompt for a shopper at `now` (epoch seconds): oldest action first, newest last.
+
+    `candidates`: queries that retrieval found, likeliest first, told as the list is written, so that a small model
+    chooses among them where a large one would remember them.
 
     Only the last `MAX_EVENTS` actions are told; an immediate repeat is told once, and what is done with the text just
     told (a search, then a click on what it means) is told without the text.
@@ -108,7 +117,11 @@ def render_u2q(actions: Iterable[Action], profile: Mapping[str, str], now: float
             continue
         parts += [token] * (token != age) + [BEHAVIOUR[action.type]] + [told] * ((told, token) != (text, age))
         age, kind, text = token, action.type, told
-    return "".join([*parts, HINTS])
+    return "".join([*parts, _render_candidates(candidates), HINTS])
+
+
+def _render_candidates(queries: Sequence[str]) -> str:
+    return CANDIDATES + render_list([field(query) for query in queries]) if queries else ""
 
 
 def tells(prompt: str) -> bool:
@@ -121,7 +134,7 @@ def without_oldest(prompt: str) -> str | None:
 
     For a model whose window it does not fit into: the newest say most of what comes next.
     """
-    head, told = "", []
+    head, tail, told = "", "", []
     age = text = ""
     for token, said in _UNIT.findall(prompt.removesuffix(HINTS)):
         if token in _AGE_TOKENS:
@@ -129,6 +142,8 @@ def without_oldest(prompt: str) -> str | None:
         elif token in _ACTION_TOKENS:
             text = said or text
             told.append((age, token, said, text))
+        elif token == CANDIDATES:
+            tail = token + said
         else:
             head += token + said
     kept = told[len(told) // 2 + len(told) % 2 :]
@@ -139,7 +154,7 @@ def without_oldest(prompt: str) -> str | None:
     for at, (when, token, said, full) in enumerate(kept):
         parts += [when] * (when != before) + [token, said if at else full]
         before = when
-    return "".join([*parts, HINTS])
+    return "".join([*parts, tail, HINTS])
 
 
 def render_plain(actions: Iterable[Action], profile: Mapping[str, str], now: float) -> str:

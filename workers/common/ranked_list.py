@@ -1,6 +1,6 @@
 """A shopper's list in the order of the ranker of next searches: what the model wrote and what counts and words find."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,10 @@ class Ranker(Protocol):
 
     def chances(self, context: ShopperContext, generated: Sequence[str] = ()) -> dict[str, float]:
         """Return candidates, likeliest first, with the chance that each is searched next."""
+        ...
+
+    def shortlist(self, context: ShopperContext, ranked: Iterable[str], limit: int) -> list[str]:
+        """Return the first `limit` of the `ranked` queries that a prompt may tell a model."""
         ...
 
 

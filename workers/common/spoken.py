@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from workers.common.prompt import AGES, BEHAVIOUR, CATEGORY, ITEM, PROFILE, VERBS
+from workers.common.prompt import AGES, BEHAVIOUR, CANDIDATES, CATEGORY, ITEM, PROFILE, SEPARATOR, VERBS
 
 _PART: Final = re.compile(r"(<[a-z0-9_]+>)([^<]*)")
 _AGES: Final = frozenset(token for _, token in AGES)
@@ -34,4 +34,6 @@ def spoken(prompt: str) -> str:
             lines.append(f"The shopper looks at {said!r}.")
         elif token == CATEGORY and said:
             lines.append(f"Its category: {said}.")
+        elif token == CANDIDATES:
+            lines.append(f"What others searched then: {', '.join(map(repr, said.split(SEPARATOR)))}.")
     return "\n".join([*lines, _ASK])

@@ -41,8 +41,13 @@ class ListMaker:
         self._catalogue = self._catalogue.renewed(self._settings.service.artefacts)
 
     def render(self, shopper: DueShopper) -> str:
-        """Return the prompt."""
-        return shopper_prompt(shopper.behaviour, shopper.profile, self._catalogue, time.time())
+        """Return the prompt; the ranker's first candidates are in it, if the model was taught with them."""
+        now, candidates = time.time(), list[str]()
+        if self._ranker is not None and self._settings.direct.candidates:
+            context = self._context(shopper, now)
+            ranked = self._ranker.chances(context)
+            candidates = self._ranker.shortlist(context, ranked, self._settings.direct.candidates)
+        return shopper_prompt(shopper.behaviour, shopper.profile, self._catalogue, now, candidates)
 
     def digest(self, prompt: str) -> str:
         """Return a short name of all that a list is made from: prompt, model, its settings, artefact, ranker.
@@ -71,14 +76,17 @@ class ListMaker:
             queries = self._rank(self._ranker, shopper, queries, known)
         return QueryList(shopper.seq, round(time.time() * 1000), self._settings.vllm.model, queries, digest)
 
+    def _context(self, shopper: DueShopper, now: float) -> ShopperContext:
+        items = self._catalogue.items([entry.ref for entry in shopper.behaviour])
+        return ShopperContext(now, shopper.behaviour[::-1], shopper.profile, items)
+
     def _rank(
         self, ranker: Ranker, shopper: DueShopper, written: Sequence[ScoredQuery], known: Sequence[str]
     ) -> tuple[ScoredQuery, ...]:
-        items = self._catalogue.items([entry.ref for entry in shopper.behaviour])
-        context = ShopperContext(time.time(), shopper.behaviour[::-1], shopper.profile, items)
         generated = [one.query for one in written]
         with metrics.RANKING_SECONDS.time():
-            ranked = ranked_list(ranker.chances(context, generated), self._catalogue.finds, known)
+            chances = ranker.chances(self._context(shopper, time.time()), generated)
+            ranked = ranked_list(chances, self._catalogue.finds, known)
         kept = sum(one.query in generated for one in ranked)
         metrics.RANKED.labels("generated").inc(kept)
         metrics.RANKED.labels("retrieved").inc(len(ranked) - kept)

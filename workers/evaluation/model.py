@@ -13,6 +13,7 @@ from service.ranking.shopper_context import ShopperContext
 from workers.common.generator import Generation
 from workers.common.list_parser import parse_list
 from workers.common.prompt import SEPARATOR, Action, render_plain, render_u2q
+from workers.common.ranked_list import Ranker
 from workers.evaluation.cases import Act, Case
 from workers.evaluation.methods import K, Lists
 
@@ -36,9 +37,17 @@ def actions_of(case: Case, names: Mapping[str, str]) -> list[Action]:
     return told
 
 
-def prompt_of(case: Case, words: Mapping[str, str], now: float) -> str:
+def prompt_of(case: Case, words: Mapping[str, str], now: float, candidates: Sequence[str] = ()) -> str:
     """Return the Direct prompt of a case at the cut-off `now`; `words` stand for items (`Item.words`)."""
-    return render_u2q(actions_of(case, words), case.profile, now)
+    return render_u2q(actions_of(case, words), case.profile, now, candidates)
+
+
+def candidates_of(case: Case, ranker: Ranker | None, items: Mapping[str, Item], now: float, limit: int) -> list[str]:
+    """Return what the Direct prompt of a case tells of the ranker's candidates."""
+    if ranker is None or not limit:
+        return []
+    context = context_of(case, items, now)
+    return ranker.shortlist(context, ranker.chances(context), limit)
 
 
 def context_of(case: Case, items: Mapping[str, Item], now: float) -> ShopperContext:

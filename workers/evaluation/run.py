@@ -27,7 +27,7 @@ from workers.evaluation.judge import judge_of, judged
 from workers.evaluation.measure import MAIN, NOVEL, Suggested, by_stratum, measure
 from workers.evaluation.merged import InContext, Merged, trigger_lists, trigger_prompts
 from workers.evaluation.methods import Method, Tuned
-from workers.evaluation.model import ModelLists, plain_prompt_of, prompt_of, quality
+from workers.evaluation.model import ModelLists, candidates_of, plain_prompt_of, prompt_of, quality
 from workers.evaluation.next_query import likeliest
 from workers.evaluation.sample_shop import sample_shop
 from workers.evaluation.server import preflight, serving
@@ -164,8 +164,13 @@ def _ask(
     merged: bool,
 ) -> _Asked:
     """Return the lists of one checkpoint and, if it is the one served, the merged lists with it and without."""
-    words = {item_id: item.words for item_id, item in catalogue.items(list(split.items)).items()}
-    prompts = {case.user_id: prompt_of(case, words, split.now) for case in split.test}
+    items = catalogue.items(list(split.items))
+    words = {item_id: item.words for item_id, item in items.items()}
+    limit = checkpoint.candidates(path)
+    prompts = {
+        case.user_id: prompt_of(case, words, split.now, candidates_of(case, ranker, items, split.now, limit))
+        for case in split.test
+    }
     triggers = trigger_prompts(split, split.test, catalogue, settings.think.max_items) if merged else {}
     wanted = [*prompts.values(), *triggers.values()]
     advance(f"vLLM for {name}", 0, 1)

@@ -5,9 +5,9 @@ Production is counts (`workers.training.counts`), ordered by trees (`service.ran
 
 from collections.abc import Collection, Iterable
 
-from service.contracts.text import near_key
 from service.ranking.next_search import NextSearch
 from service.ranking.shopper_context import ShopperContext
+from service.ranking.shortlist import distinct, shortlist
 from workers.common.list_parser import LIST_SIZE
 from workers.training.counts import Production
 from workers.training.sessions import Moment
@@ -15,8 +15,6 @@ from workers.training.sessions import Moment
 SEARCHED = 1
 """How many searches that came lead the ranked ones. With more, a line would be learned as what follows the line above
 in a session, and a list, which is read as a set of guesses, would be one guess and its refinements."""
-OWN_KEPT = 4
-"""Serving drops what was just searched, so a list must hold enough beside it."""
 
 
 def label(moment: Moment, context: ShopperContext, ranker: NextSearch) -> list[str]:
@@ -29,11 +27,8 @@ def order(moment: Moment, ranked: Iterable[str], known: Collection[str]) -> list
     coming = [act.query for act in moment.after if act.query is not None and act.query in known]
     if not coming:
         return []
-    # The shopper's own rare queries are ranked too, and must not be learned.
-    ranked, own = [query for query in ranked if query in known], moment.own
-    again = [query for query in ranked if query in own][OWN_KEPT:]
     # A clicked hint is the first of what comes, so it leads, and the search after it is second.
-    return distinct([*coming[: SEARCHED + moment.hinted], *(query for query in ranked if query not in again)])
+    return distinct([*coming[: SEARCHED + moment.hinted], *shortlist(ranked, known, moment.own)], LIST_SIZE)
 
 
 def trigger_label(key: str, wider: str, production: Production) -> list[str]:
@@ -44,14 +39,4 @@ def trigger_label(key: str, wider: str, production: Production) -> list[str]:
     mixed: list[str] = []
     for n in range(max(len(later), len(before))):
         mixed += [*before[n : n + 1], *later[n : n + 1]]
-    return distinct(mixed)
-
-
-def distinct(queries: Iterable[str]) -> list[str]:
-    """Return the first `LIST_SIZE` queries, no two alike."""
-    chosen: dict[str, str] = {}
-    for query in queries:
-        chosen.setdefault(near_key(query), query)
-        if len(chosen) == LIST_SIZE:
-            break
-    return list(chosen.values())
+    return distinct(mixed, LIST_SIZE)

@@ -9,8 +9,9 @@ import numpy as np
 from service.contracts.errors import ArtefactError
 from service.ranking.ctr import CtrScorer, sigmoid
 from service.ranking.shopper_context import ShopperContext
+from service.ranking.shortlist import OWN_KEPT
 from workers.common.prompt import MAX_EVENTS, render_u2q
-from workers.training.labels import OWN_KEPT, order
+from workers.training.labels import order
 from workers.training.next_search import AHEAD
 from workers.training.recipe import DataRecipe, RewardWeights
 from workers.training.rewards import LineScores, Written, droppable, query_rewards, sequence_reward

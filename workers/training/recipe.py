@@ -23,6 +23,7 @@ class DataRecipe(_Section):
     label_window_days: float = Field(gt=0)
     min_shoppers: int = Field(ge=1, description="k-anonymity: rarer queries never become a label")
     history_dropout: float = Field(ge=0, lt=1)
+    candidates: int = Field(default=0, ge=0, le=60, description="how many queries of retrieval a prompt tells")
     label_size: int = Field(default=10, ge=1, le=10, description="1 teaches the next query alone, for comparison")
 
 

@@ -20,6 +20,7 @@ from service.contracts.errors import ArtefactError
 from service.ranking.catalogue import Item
 from service.ranking.next_search import Candidates, NextSearch
 from service.ranking.shopper_context import ShopperContext
+from service.ranking.shortlist import distinct, shortlist
 from workers.common.dataset import Dataset
 from workers.common.item_text import MIN_SHOPPERS, surrogates
 from workers.common.prompt import (
@@ -35,7 +36,7 @@ from workers.common.prompt import (
 )
 from workers.training.counts import Production
 from workers.training.ctr import FOLDS, fold_of
-from workers.training.labels import label, trigger_label
+from workers.training.labels import order, trigger_label
 from workers.training.next_search import catalogue, context_of, learn
 from workers.training.query_counts import ItemWords, count
 from workers.training.recipe import DataRecipe
@@ -43,6 +44,8 @@ from workers.training.sessions import Act, History, Moment, histories, learning_
 
 _TITLE_SHARE = 0.1
 """How often an item is told by its title although words for it are known: new items have nothing else."""
+_CANDIDATE_DROPOUT = 0.1
+"""How often a candidate is not told, and how often none is: a list may hold what retrieval did not find."""
 _TOKEN = re.compile(r"(<[^<>]+>)")
 """Fields hold no angle brackets, so this finds the prompt's own tokens alone."""
 _QUERY_TOKENS = (BEHAVIOUR["search"], BEHAVIOUR["hint_click"])
@@ -145,12 +148,17 @@ def u2q_sample(
     moment: Moment, profile: Mapping[str, str], shop: Shop, recipe: DataRecipe, rng: np.random.Generator
 ) -> Sample | None:
     """Return a moment's row; None if nothing known was searched after it."""
-    queries = label(moment, shop.context(moment, profile), shop.ranker)
+    ranked = list(shop.ranker.chances(shop.context(moment, profile)))
+    queries = order(moment, ranked, shop.production.popularity)
     if not queries:
         return None
     last = len(moment.before) - 3
     kept = [act for n, act in enumerate(moment.before) if n >= last or rng.random() >= recipe.history_dropout]
-    prompt = render_u2q([shop.told(act, rng) for act in kept[-2 * MAX_EVENTS :]], profile, moment.now)
+    found = distinct(shortlist(ranked, shop.production.popularity, moment.own), recipe.candidates)
+    if rng.random() < _CANDIDATE_DROPOUT:
+        found = []
+    shown = [query for query in found if rng.random() >= _CANDIDATE_DROPOUT]
+    prompt = render_u2q([shop.told(act, rng) for act in kept[-2 * MAX_EVENTS :]], profile, moment.now, shown)
     return Sample.listed(prompt, queries[: recipe.label_size])
 
 

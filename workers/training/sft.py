@@ -21,7 +21,7 @@ from transformers import (
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from workers.common.prompt import HINTS, SEPARATOR
+from workers.common.prompt import CANDIDATES_KEY, HINTS, SEPARATOR
 from workers.training import runs
 from workers.training.composed import Composition
 from workers.training.loss_log import LossLog, plot_loss
@@ -222,6 +222,7 @@ def train(
         "seconds": round(float(result.metrics["train_runtime"]), 1),
     }
     table.data = composition.compose(table.data)
+    setattr(model.config, CANDIDATES_KEY, recipe.data.candidates)
     torch.nn.Module.to(model, torch.bfloat16)
     with runs.replacing(work, out, figures) as staging:
         model.save_pretrained(staging)

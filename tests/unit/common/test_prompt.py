@@ -10,6 +10,7 @@ from tests.support import ANY_TEXT
 from workers.common.prompt import (
     AGES,
     BEHAVIOUR,
+    CANDIDATES,
     HINTS,
     MAX_EVENTS,
     MAX_FIELD_CHARS,
@@ -52,10 +53,17 @@ def test_no_text_can_make_a_special_token(text: str) -> None:
     assert len(safe) <= MAX_FIELD_CHARS
 
 
-@given(st.lists(actions, max_size=30), st.dictionaries(st.text("abc", min_size=1), injections, max_size=3))
-def test_a_prompt_holds_only_the_tokens_that_structure_it(acts: list[Action], profile: dict[str, str]) -> None:
+@given(
+    st.lists(actions, max_size=30),
+    st.dictionaries(st.text("abc", min_size=1), injections, max_size=3),
+    st.lists(injections, max_size=3),
+)
+def test_a_prompt_holds_only_the_tokens_that_structure_it(
+    acts: list[Action], profile: dict[str, str], candidates: list[str]
+) -> None:
     """However hostile the texts: one opening, one closing, at most one profile, at most `MAX_EVENTS` actions."""
-    tokens = TOKEN.findall(render_u2q(acts, profile, NOW))
+    tokens = TOKEN.findall(render_u2q(acts, profile, NOW, candidates))
+    assert tokens.count(CANDIDATES) == bool(candidates)
     assert set(tokens) <= set(SPECIAL_TOKENS)
     assert tokens[0] == U2Q
     assert tokens[-1] == HINTS
@@ -137,6 +145,9 @@ def test_a_prompt_that_is_too_long_loses_its_oldest_half() -> None:
         Action("click", NOW - 50, "rope"), Action("cart", NOW - 40, "red rope"),
     ]  # fmt: skip
     profile = {"segment": "camper"}
+    told = without_oldest(render_u2q(acts, profile, NOW, ["rope ladder", "sling"]))
+    assert told == render_u2q(acts[3:], profile, NOW, ["rope ladder", "sling"])
+    assert told.endswith("<cart>red rope<candidates>rope ladder\nsling<hints>")
     shorter = without_oldest(render_u2q(acts, profile, NOW))
     assert shorter == render_u2q(acts[3:], profile, NOW) == "<u2q><profile>camper<now><click>rope<cart>red rope<hints>"
     assert without_oldest(shorter) == "<u2q><profile>camper<now><cart>red rope<hints>"

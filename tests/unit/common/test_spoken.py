@@ -14,11 +14,12 @@ def test_a_shopper_in_words() -> None:
         Action("click", 90_000.0, "camping tent"),
         Action("cart", 90_000.0, "stove"),
     ]
-    said = spoken(render_u2q(actions, {"segment": "camper"}, 90_100.0)).splitlines()
+    said = spoken(render_u2q(actions, {"segment": "camper"}, 90_100.0, ["gas", "pan"])).splitlines()
     assert said[1] == "About the shopper: camper."
     assert said[2] == "- 1 day ago, the shopper searched for 'camping tent'."
     assert said[3] == "- just now, the shopper opened the product 'camping tent'."
     assert said[4] == "- just now, the shopper put into the cart the product 'stove'."
+    assert said[5] == "What others searched then: 'gas', 'pan'."
 
 
 def test_a_trigger_in_words() -> None:

@@ -14,6 +14,7 @@ from tests.unit.evaluation.shops import CUT, DAY
 from workers.common.dataset import Dataset
 from workers.common.fake_generator import FakeGenerator
 from workers.common.generator import Generation
+from workers.common.ranked_list import Ranker
 from workers.evaluation import learned
 from workers.evaluation.cases import Act, Case, Item, Split
 from workers.evaluation.generate import generate_with
@@ -100,7 +101,7 @@ def test_the_learned_catalogue_knows_learners_only(catalogue: Catalogue, split: 
     catalogue.close()
 
 
-class LikesTheLast:
+class LikesTheLast(Ranker):
     """A ranker that found one more, and prefers it."""
 
     def chances(self, context: ShopperContext, generated: Sequence[str] = ()) -> dict[str, float]:

@@ -46,7 +46,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sizes = {"hidden_size": 32, "intermediate_size": 32, "layers": 1, "heads": 1, "head_dim": 16, "max_tokens": 64}
     recipe = RECIPE.model_copy(update={"model": RECIPE.model.model_copy(update=sizes)})
     stage = recipe.sft.model_copy(update={"epochs": 40.0, "learning_rate": 1e-2, "checkpoints": 1})
-    sft.train(rows, train_tokenizer([row.text for row in rows], 340), recipe, stage, path)
+    sft.train(rows, train_tokenizer([row.text for row in rows], 360), recipe, stage, path)
     return path
 
 

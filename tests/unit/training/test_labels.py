@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from service.contracts.text import near_key
 from service.ranking.shopper_context import ShopperContext
+from service.ranking.shortlist import distinct
 from workers.common.list_parser import LIST_SIZE
 from workers.training.counts import Production
-from workers.training.labels import SEARCHED, distinct, label
+from workers.training.labels import SEARCHED, label
 from workers.training.sessions import Act, History, moments, visits
 
 QUERIES = (
@@ -76,7 +77,8 @@ def test_what_comes_leads_and_the_rest_keeps_its_rank(
     ranker: Any = InOrder(production(one), order)
     for moment in moments(one, 6, 7.0, PERIOD, np.random.default_rng(seed)):
         found = label(moment, ShopperContext(moment.now), ranker)
-        coming = distinct([act.query for act in moment.after if act.query is not None][: SEARCHED + moment.hinted])
+        searched = [act.query for act in moment.after if act.query is not None]
+        coming = distinct(searched[: SEARCHED + moment.hinted], LIST_SIZE)
         assert found[: len(coming)] == coming
         if moment.hinted:
             assert found[0] == moment.after[0].query

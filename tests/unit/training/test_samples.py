@@ -9,7 +9,6 @@ import pytest
 from service.contracts.errors import ArtefactError
 from workers.common.dataset import EVENT_SCHEMA, ITEM_SCHEMA, PROFILE_SCHEMA, Dataset, DatasetWriter
 from workers.common.split import part_of
-from workers.training.labels import distinct
 from workers.training.recipe import DataRecipe
 from workers.training.samples import Sample, Shop, build, lm_samples
 
@@ -142,8 +141,3 @@ def test_the_importers_floor_holds_for_labels(tmp_path: Path) -> None:
     assert read(dataset).production.popularity
     dataset.manifest["k_anonymity"] = {"min_shoppers": 20}
     assert not read(dataset).production.popularity
-
-
-def test_distinct_drops_near_duplicates() -> None:
-    """Word order and plural do not make another query."""
-    assert distinct(["running shoes", "shoe running", "socks"]) == ["running shoes", "socks"]

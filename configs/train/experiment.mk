@@ -1,0 +1,43 @@
+# `make experiment`: the ladder of docs/training.md, from a seed to a table. What is done is not done again: a run that
+# was stopped goes on where it was. Settings: DATA (a dataset; default the sample shop), SEEDS, RECIPE, EXPERIMENT (where).
+SEEDS ?= 7 8 9
+RECIPE ?= mini
+EXPERIMENT ?= var/experiment
+DATA ?= $(EXPERIMENT)/shop
+AIGQ := $(BIN)/aigq
+REPORTS := $(SEEDS:%=$(EXPERIMENT)/seed-%/report/report.json)
+
+# Rows of the ladder, and the switches of `aigq train grpo` that make them.
+LADDER := grpo il_grpo one_clip no_entropy no_ctr no_sequence
+grpo := --list-advantage
+il_grpo :=
+one_clip := --no-adaptive-clip
+no_entropy := --no-dynamic-entropy
+no_ctr := --no-ctr-reward
+no_sequence := --no-sequence-reward
+
+.PHONY: experiment
+experiment: $(REPORTS)  ## Train and evaluate every row of the ladder, three seeds (hours): SEEDS, RECIPE, DATA
+	$(AIGQ) seeds $(REPORTS) --json > $(EXPERIMENT)/seeds.json
+
+$(EXPERIMENT)/shop: | setup
+	$(AIGQ) shop generate --shoppers 20000 --days 30 --seed 7 --out $@
+
+$(EXPERIMENT)/seed-%/il_sft: $(DATA)
+	$(AIGQ) train all --data $(DATA) --recipe $(RECIPE) --seed $* --out $@
+
+$(EXPERIMENT)/seed-%/sft: $(EXPERIMENT)/seed-%/il_sft
+	$(AIGQ) train sft --next-query --data $(DATA) --recipe $(RECIPE) --seed $* --start $<.lm --out $@
+
+define rung
+$(EXPERIMENT)/seed-%/$(1): $(EXPERIMENT)/seed-%/il_sft
+	$(AIGQ) train grpo --data $(DATA) --recipe $(RECIPE) --seed $$* --start $$< --ctr $$<-ctr $($(1)) --out $$@
+endef
+$(foreach row,$(LADDER),$(eval $(call rung,$(row))))
+
+.SECONDEXPANSION:
+$(EXPERIMENT)/seed-%/report/report.json: $$(addprefix $(EXPERIMENT)/seed-$$*/,il_sft sft $(LADDER))
+	$(AIGQ) evaluate --data $(DATA) --model il_sft=$(@D:%/report=%)/il_sft --ranker $(@D:%/report=%)/il_sft-ranker \
+	  --judge $(@D:%/report=%)/il_sft-judge --next-query sft=$(@D:%/report=%)/sft \
+	  $(foreach row,$(LADDER),--compare $(row)=$(@D:%/report=%)/$(row)) --out $(@D)
+.SECONDARY:
