@@ -55,8 +55,8 @@ async def test_a_prompt_tells_what_the_ranker_found(make_rig: MakeRig) -> None:
         generator = FakeGenerator(lambda prompt: asked.append(prompt) or "gas canister")
         assert await taught.worker(generator, Finds()).step() == 1
     with_, without = asked
-    assert with_.endswith("<search>tent<candidates>sleeping bag\ncamping stove<hints>")
-    assert without.endswith("<search>tent<hints>")
+    assert with_.endswith("<search>\ntent<candidates>\nsleeping bag\ncamping stove<hints>")
+    assert without.endswith("<search>\ntent<hints>")
 
 
 async def test_a_list_is_small(make_rig: MakeRig) -> None:

@@ -97,7 +97,7 @@ async def test_the_canary_keeps_garbage_out(
             return sum(fake.asked.values()) >= 1 or count is not None
 
         await rig.run_until(rig.worker(canary), tried)
-    assert not any("<search>tent<hints>" in prompt for prompt in fake.asked)
+    assert not any("<search>\ntent<hints>" in prompt for prompt in fake.asked)
     assert await rig.u2q("u1") is None
     assert await rig.due("u1") is not None
 

@@ -35,7 +35,7 @@ async def test_a_refresh_writes_the_list_and_clears_the_mark(make_rig: MakeRig) 
     generator = FakeGenerator(lambda _: "gas canister\n<b>\ntents\nsleeping bag")
     assert await rig.worker(generator).step() == 1
     ((prompt,),) = generator.batches
-    assert prompt == ("<u2q><profile>camper<now><search>tent<search>camping stove<click>tents<hints>")
+    assert prompt == ("<u2q><profile>camper<now><search>\ntent<search>\ncamping stove<click>\ntents<hints>")
     found = await rig.u2q("u1")
     assert found is not None
     assert [q.query for q in found.queries] == ["gas canister", "sleeping bag"]
@@ -80,7 +80,7 @@ async def test_an_event_during_generation_is_not_lost(make_rig: MakeRig) -> None
     assert (await rig.u2q("u1")).seq == 1  # type: ignore[union-attr]
     assert await rig.due("u1") is not None
     assert await worker.step() == 1
-    assert "<search>lamp" in generator.batches[1][0]
+    assert "<search>\nlamp" in generator.batches[1][0]
     assert (await rig.u2q("u1")).seq == 2  # type: ignore[union-attr]
     assert await rig.due("u1") is None
 
@@ -200,7 +200,7 @@ async def test_two_workers_never_hold_the_same_shopper(make_rig: MakeRig) -> Non
     overlaps: list[str] = []
 
     async def during(prompts: Sequence[str]) -> None:
-        now = {prompt.split("<search>")[1].split("<")[0].split(" ")[0] for prompt in prompts}
+        now = {prompt.split("<search>\n")[1].split("<")[0].split(" ")[0] for prompt in prompts}
         overlaps.extend(held & now)
         held.update(now)
         for _ in range(3):

@@ -89,7 +89,7 @@ async def test_vllm_is_told_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
         trace_clients(TraceSettings(endpoint=collector, sample=1.0), "direct")
         try:
             async with VllmGenerator(VllmSettings(url=vllm)) as generator:
-                await generator.generate(["<search>tent<hints>"])
+                await generator.generate(["<search>\ntent<hints>"])
         finally:
             HTTPXClientInstrumentor().uninstrument()
         await asyncio.to_thread(eventually, lambda: collected)

@@ -101,7 +101,7 @@ async def test_answers_come_back_as_they_are(think: Think) -> None:
     """Taken, refused and shortened prompts alike; without prompts there is nothing."""
     think.fake.broken_by = lambda prompt: 400 if len(prompt) > 60 or "lamp" in prompt else 0
     long = render_u2q([Action("search", float(n), f"tent number {n}") for n in range(9)], {}, 9.0)
-    prompts = ["<u2q><now><search>rope<hints>", long, "<u2q><now><search>lamp<hints>"]
+    prompts = ["<u2q><now><search>\nrope<hints>", long, "<u2q><now><search>\nlamp<hints>"]
     found: dict[EngineName, dict[int, Generation | None]] = {}
     async with VllmGenerator(think.settings.vllm) as generator:
         for name in EngineName:

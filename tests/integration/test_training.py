@@ -18,7 +18,7 @@ def toy_samples(count: int) -> list[Sample]:
     rows = []
     for index in range(count):
         one, two = WORDS[index % 6], WORDS[(index + 1) % 6]
-        rows.append(Sample.listed(f"<u2q><search>{one}<hints>", [two, f"{two} for camping", f"best {two}"]))
+        rows.append(Sample.listed(f"<u2q><search>\n{one}<hints>", [two, f"{two} for camping", f"best {two}"]))
     return rows
 
 
@@ -63,7 +63,7 @@ def test_the_model_answers_with_the_list_it_was_taught(trained: Path) -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(trained)
     model = AutoModelForCausalLM.from_pretrained(trained, dtype=torch.float32)
-    ids = tokenizer("<u2q><search>tent<hints>", return_tensors="pt", add_special_tokens=False)["input_ids"]
+    ids = tokenizer("<u2q><search>\ntent<hints>", return_tensors="pt", add_special_tokens=False)["input_ids"]
     made = model.generate(ids, max_new_tokens=60, do_sample=False)[0, ids.shape[1] :]
     assert tokenizer.decode(made, skip_special_tokens=True) == "stove\nstove for camping\nbest stove"
     assert made[-1] == tokenizer.convert_tokens_to_ids(EOS)

@@ -51,6 +51,7 @@ SPECIAL_TOKENS: Final[Sequence[str]] = (
     CANDIDATES,
 )  # fmt: skip
 SEPARATOR: Final = "\n"
+"""Begins each query and item's words, in prompts as in lists, so that a known query is the same token everywhere."""
 MAX_EVENTS: Final = 24
 MAX_FIELD_CHARS: Final = 64
 
@@ -112,7 +113,7 @@ def render_u2q(
     known = [a for a in actions if a.type in BEHAVIOUR]
     age = kind = text = ""
     for action in sorted(known, key=lambda a: a.ts)[-MAX_EVENTS:]:
-        told, token = field(action.text), age_token(now - action.ts)
+        told, token = _said(action.text), age_token(now - action.ts)
         if (action.type, told, token) == (kind, text, age):
             continue
         parts += [token] * (token != age) + [BEHAVIOUR[action.type]] + [told] * ((told, token) != (text, age))
@@ -122,6 +123,11 @@ def render_u2q(
 
 def _render_candidates(queries: Sequence[str]) -> str:
     return CANDIDATES + render_list([field(query) for query in queries]) if queries else ""
+
+
+def _said(text: str) -> str:
+    safe = field(text)
+    return SEPARATOR + safe if safe else ""
 
 
 def tells(prompt: str) -> bool:
@@ -178,12 +184,12 @@ def _ago(seconds: float) -> str:
 
 def render_x2q_item(title: str, category: str) -> str:
     """Return the Think prompt for an item trigger."""
-    return f"{X2Q}{ITEM}{field(title)}{CATEGORY}{field(leaf(category))}{HINTS}"
+    return f"{X2Q}{ITEM}{_said(title)}{CATEGORY}{_said(leaf(category))}{HINTS}"
 
 
 def render_x2q_category(category: str) -> str:
     """Return the Think prompt for a category trigger, told by its full path without the separators."""
-    return f"{X2Q}{CATEGORY}{field(category.replace('>', ' '))}{HINTS}"
+    return f"{X2Q}{CATEGORY}{_said(category.replace('>', ' '))}{HINTS}"
 
 
 def render_x2q_query(query: str) -> str:
@@ -200,5 +206,5 @@ def render_x2q_segment(segment: str) -> str:
 
 
 def render_list(queries: Sequence[str]) -> str:
-    """Return the completion that training teaches: one query a line, no end-of-sequence token."""
-    return SEPARATOR.join(queries)
+    """Return the completion that training teaches: each query begins with a separator; no end-of-sequence token."""
+    return "".join([SEPARATOR + query for query in queries])

@@ -22,7 +22,8 @@ def spoken(prompt: str) -> str:
     """Return what to say to a chat model in place of `prompt` (`workers.common.prompt`)."""
     lines = ["You write search suggestions for an online shop."]
     age = text = ""
-    for token, said in _PART.findall(prompt):
+    for token, told in _PART.findall(prompt):
+        said = told.strip()
         text = said or text
         if token in _AGES:
             age = token.strip("<>").replace("_", " ").replace("now", "just now")

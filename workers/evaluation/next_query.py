@@ -48,7 +48,7 @@ async def likeliest(
 async def _draw(client: httpx.AsyncClient, model: str, prompts: list[str]) -> list[dict[str, Any]]:
     asked = {
         "model": model, "prompt": prompts, "n": SAMPLES, "temperature": 1.0, "max_tokens": _MAX_TOKENS,
-        "stop": [SEPARATOR], "logprobs": 0, "add_special_tokens": False,
+        "logprobs": 0, "add_special_tokens": False,
     }  # fmt: skip
     try:
         answer = await client.post("/v1/completions", json=asked)
@@ -65,7 +65,7 @@ def _listed(choices: Sequence[dict[str, Any]]) -> Generation:
     likely: dict[str, float] = {}
     for choice in choices:
         if choice["finish_reason"] != "length":
-            likely[choice["text"]] = sum(choice["logprobs"]["token_logprobs"])
+            likely[choice["text"].strip().partition(SEPARATOR)[0]] = sum(choice["logprobs"]["token_logprobs"])
     ranked = sorted(likely, key=lambda query: (-likely[query], query))
     tokens = sum(len(choice["logprobs"]["token_logprobs"]) for choice in choices)
     return Generation(SEPARATOR.join(ranked), tokens, truncated=False)

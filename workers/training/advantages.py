@@ -6,7 +6,7 @@ number nothing can be: advantages are 0 for the whole group, and it is counted (
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Final
 
 import numpy as np
@@ -48,8 +48,9 @@ def list_advantages(queries: Rewards, sequences: Sequence[float], group: int, we
 def on_tokens(advantages: Rewards, lengths: Sequence[Sequence[int]], tokens: int) -> torch.Tensor:
     """Return (lists, `tokens`): each query's advantage on its tokens, 0 beyond; `lengths` are its tokens.
 
-    A separator or end of sequence belongs to the query before it. Weighted so that the mean over a list's tokens, which
-    the loss takes, is the mean over its queries of the mean over their tokens: long queries weigh no more.
+    A separator belongs to the query that it begins, the end of sequence to the one before it. Weighted so that the mean
+    over a list's tokens, which the loss takes, is the mean over its queries of the mean over their tokens: long queries
+    weigh no more.
     """
     matrix = torch.zeros(len(advantages), tokens)
     for row, (ours, sizes) in enumerate(zip(advantages, lengths, strict=True)):
@@ -65,16 +66,14 @@ def idle_groups(queries: Rewards, sequences: Sequence[float], group: int) -> int
     return sum(not _teaches(queries[n : n + group], sequences[n : n + group]) for n in starts)
 
 
-def segments(ids: Sequence[int], separators: frozenset[int]) -> list[int]:
-    """Return how many tokens each query of a completion has, what ends it included."""
+def segments(ids: Sequence[int], openings: Container[int]) -> list[int]:
+    """Return how many tokens each query of a completion has; `openings` begin a query, the last one has the end too."""
     lengths: list[int] = []
-    size = 0
     for token in ids:
-        size += 1
-        if token in separators:
-            lengths.append(size)
-            size = 0
-    return [*lengths, size] if size else lengths
+        if token in openings or not lengths:
+            lengths.append(0)
+        lengths[-1] += 1
+    return lengths
 
 
 def _teaches(queries: Rewards, sequences: Sequence[float]) -> bool:

@@ -39,6 +39,7 @@ from workers.training.occasions import Occasion, Rewarder
 from workers.training.recipe import GrpoRecipe, Recipe
 from workers.training.rewards import Written
 from workers.training.sft import ATTENTION
+from workers.training.tokenizer import openings
 
 _CLIP_SCALE = (0.5, 2.0)
 
@@ -52,11 +53,12 @@ class ListPolicyTrainer(GRPOTrainer):
         """Say what is drawn for (a row's `place` is an index of `occasions`), what it is worth, and how to learn."""
         self._occasions, self._judge, self._recipe, self._tokenizer = occasions, judge, recipe, tokenizer
         self._clip = (recipe.epsilon_low, recipe.epsilon_high)
-        self._ends = frozenset([*tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id])
+        separators = tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"]
+        self._openings = frozenset([*separators, *openings(tokenizer)])
 
     def score(self, place: Sequence[int], completion_ids: Sequence[list[int]]) -> list[float | None]:
         """Judge completions, keep what `_generate_and_score_completions` needs, and return a number each, for logs."""
-        self._lengths = [segments(ids, self._ends) for ids in completion_ids]
+        self._lengths = [segments(ids, self._openings) for ids in completion_ids]
         scored = [
             self._judge.rewards(self._occasions[n], self._written(ids, lengths))
             for n, ids, lengths in zip(place, completion_ids, self._lengths, strict=True)
@@ -74,7 +76,7 @@ class ListPolicyTrainer(GRPOTrainer):
         start, lines = 0, []
         for length in lengths:
             text = str(self._tokenizer.decode(ids[start : start + length], skip_special_tokens=True))
-            lines.append(text.removesuffix(SEPARATOR))
+            lines.append(text.strip())
             start += length
         return Written(lines, whole=bool(ids) and ids[-1] == self._tokenizer.eos_token_id)
 

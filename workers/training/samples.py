@@ -27,6 +27,7 @@ from workers.common.prompt import (
     BEHAVIOUR,
     HINTS,
     MAX_EVENTS,
+    SEPARATOR,
     Action,
     field,
     render_list,
@@ -179,7 +180,8 @@ def phrases(shop: Shop, queries: int) -> list[str]:
         return []
     said = Counter(field(value) for history in shop.histories for value in history.profile.values())
     often = [value for value, shoppers in said.most_common(_PROFILE_VALUES) if value and shoppers >= MIN_SHOPPERS]
-    return list(dict.fromkeys([*map(field, islice(shop.production.popularity, queries)), *often]))
+    known = map(field, islice(shop.production.popularity, queries))
+    return list(dict.fromkeys([*(SEPARATOR + query for query in known), *often]))
 
 
 def lm_samples(shop: Shop, rng: np.random.Generator) -> list[Sample]:
@@ -204,7 +206,7 @@ def _queries_learned(text: str, known: Container[str]) -> tuple[tuple[str, bool]
     opening, ended = "", False
     for unit in filter(None, _TOKEN.split(text)):
         is_token = _TOKEN.fullmatch(unit) is not None
-        learned = ended if is_token else opening in _QUERY_TOKENS and unit in known
+        learned = ended if is_token else opening in _QUERY_TOKENS and unit.removeprefix(SEPARATOR) in known
         units.append((unit, learned))
         opening, ended = (unit, False) if is_token else ("", learned)
     grouped = groupby(units, key=lambda unit: unit[1])

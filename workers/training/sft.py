@@ -21,13 +21,13 @@ from transformers import (
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from workers.common.prompt import CANDIDATES_KEY, HINTS, SEPARATOR
+from workers.common.prompt import CANDIDATES_KEY, SEPARATOR
 from workers.training import runs
 from workers.training.composed import Composition
 from workers.training.loss_log import LossLog, plot_loss
 from workers.training.recipe import ModelRecipe, Recipe, StageRecipe
 from workers.training.samples import Sample
-from workers.training.tokenizer import parts
+from workers.training.tokenizer import openings, parts
 
 ATTENTION = "sdpa" if torch.cuda.is_available() else "eager"
 """On a CPU the fused kernel's backward pass is the slower one for rows this short."""
@@ -86,11 +86,12 @@ class ListTrainer(SFTTrainer):
 
     Small models learn late that a list does not repeat itself. So what begins an earlier line is made unlikely where
     another line begins (unlikelihood training, arXiv 1908.04319), with weight `repeat_weight`; `separators` are the
-    ids of the tokens after which a line begins.
+    ids of the tokens after which a line begins, `openings` of those that begin one by themselves.
     """
 
     repeat_weight = 0.0
     separators: tuple[int, ...] = ()
+    openings: tuple[int, ...] = ()
     composition: Composition | None = None
 
     def compute_loss(
@@ -112,19 +113,22 @@ class ListTrainer(SFTTrainer):
             states = output.last_hidden_state[:, :-1]  # (batch, tokens - 1, width)
             logits = torch.nn.functional.linear(states[learned], table)  # (learned tokens, vocabulary)
         total = torch.nn.functional.cross_entropy(logits.float(), labels[learned], reduction="sum")
-        total = total + self.repeat_weight * _said_again(logits, inputs["input_ids"], learned, self.separators)
+        total = total + self.repeat_weight * _said_again(
+            logits, inputs["input_ids"], learned, self.separators, self.openings
+        )
         loss = total / (num_items_in_batch if num_items_in_batch is not None else learned.sum())
         return (loss, {"logits": logits}) if return_outputs else loss
 
 
 def _said_again(
-    logits: torch.Tensor, ids: torch.Tensor, learned: torch.Tensor, separators: Sequence[int]
+    logits: torch.Tensor, ids: torch.Tensor, learned: torch.Tensor, separators: Sequence[int], openings: Sequence[int]
 ) -> torch.Tensor:
     """Return the sum over line beginnings of -log(1 - p(what begins an earlier line, and not this one)).
 
     logits (learned tokens, vocabulary); ids (batch, tokens); learned (batch, tokens - 1), whether the next is learned.
     """
-    begins = torch.isin(ids[:, :-1], ids.new_tensor(separators)) & learned
+    begins = torch.isin(ids[:, :-1], ids.new_tensor(separators)) | torch.isin(ids[:, 1:], ids.new_tensor(openings))
+    begins &= learned
     places = (learned.flatten().cumsum(0) - 1).view_as(learned)
     where: list[int] = []
     index: list[int] = []
@@ -211,8 +215,8 @@ def train(
         callbacks=[LossLog(work / "loss.jsonl")],
     )
     trainer.repeat_weight, trainer.composition = stage.repeat_weight, composition.to(table.device)
-    begin = [*tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"], tokenizer.convert_tokens_to_ids(HINTS)]
-    trainer.separators = tuple(begin)
+    trainer.separators = tuple(tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"])
+    trainer.openings = openings(tokenizer)
     result = trainer.train(resume_from_checkpoint=runs.resumable(work))
     figures = {
         "samples": float(len(rows)),

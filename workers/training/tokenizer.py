@@ -35,9 +35,13 @@ def train(texts: Iterable[str], vocabulary: int, phrases: Sequence[str] = ()) ->
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    # Never within a word ("phone" in "phones"), and only what comes back as it was: a token of Latin-1 letters alone
-    # ("café") would be taken for bytes.
-    whole = [AddedToken(phrase, single_word=True, normalized=False) for phrase in phrases if _comes_back(phrase)]
+    # What does not begin a line is never found within a word ("mid" in "midnight"). And only what comes back as it was:
+    # a token of Latin-1 letters alone ("café") would be taken for bytes.
+    whole = [
+        AddedToken(phrase, single_word=not phrase.startswith(SEPARATOR), normalized=False)
+        for phrase in phrases
+        if _comes_back(phrase)
+    ]
     tokenizer.add_tokens(whole)
     wrap: Callable[..., PreTrainedTokenizerFast] = PreTrainedTokenizerFast  # its constructor has no types
     return wrap(tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=PAD)
@@ -45,6 +49,12 @@ def train(texts: Iterable[str], vocabulary: int, phrases: Sequence[str] = ()) ->
 
 def _comes_back(phrase: str) -> bool:
     return decoders.ByteLevel().decode([phrase]) == phrase
+
+
+def openings(tokenizer: "PreTrainedTokenizerFast") -> tuple[int, ...]:
+    """Return the ids of the tokens that are a whole query with the separator before it."""
+    added = tokenizer.added_tokens_decoder.items()
+    return tuple(place for place, token in added if not token.special and token.content.startswith(SEPARATOR))
 
 
 def parts(tokenizer: "PreTrainedTokenizerFast") -> dict[int, list[int]]:

@@ -12,7 +12,7 @@ def test_events_and_prompt_tell_the_same(catalogue: Catalogue) -> None:
     search, click = VISITOR.events(1000.0)
     assert search == {"user_id": "v", "type": "search", "ts": 970.0, "query": "tent"}
     assert click == {"user_id": "v", "type": "click", "ts": 980.0, "item_id": TENT}
-    assert VISITOR.prompt(catalogue, 1000.0).startswith("<u2q><now><search>tent<click>")
+    assert VISITOR.prompt(catalogue, 1000.0).startswith("<u2q><now><search>\ntent<click>")
 
 
 def test_the_ratio_is_within_a_round() -> None:

@@ -82,7 +82,7 @@ def test_item_and_category_prompts_are_safe_too(title: str, category: str) -> No
 def test_oldest_first_whatever_the_order_given() -> None:
     """The newest action stands next to where the model writes."""
     acts = _searches("first", "second", "third")
-    expected = "<u2q><now><search>first<search>second<search>third<hints>"
+    expected = "<u2q><now><search>\nfirst<search>\nsecond<search>\nthird<hints>"
     assert render_u2q(acts, {}, NOW) == render_u2q(acts[::-1], {}, NOW) == expected
 
 
@@ -97,7 +97,8 @@ def test_only_the_last_actions_are_told() -> None:
 def test_an_age_is_told_when_it_changes() -> None:
     """Not for each action, and repeats are told once."""
     acts = [*_searches("old", "older", age=86400), *_searches("new", "new", "newer")]
-    assert render_u2q(acts, {}, NOW) == ("<u2q><1_day_ago><search>old<search>older<now><search>new<search>newer<hints>")
+    told = "<u2q><1_day_ago><search>\nold<search>\nolder<now><search>\nnew<search>\nnewer<hints>"
+    assert render_u2q(acts, {}, NOW) == told
 
 
 def test_the_same_text_is_not_told_again() -> None:
@@ -106,7 +107,7 @@ def test_the_same_text_is_not_told_again() -> None:
         Action("search", NOW - 86400, "tent"), Action("click", NOW - 86399, "Tent"), Action("cart", NOW - 1, "tent"),
         Action("purchase", NOW - 1, "tent"), Action("click", NOW - 1, "lamp"), Action("click", NOW - 1, "tent"),
     ]  # fmt: skip
-    told = "<u2q><1_day_ago><search>tent<click><now><cart>tent<purchase><click>lamp<click>tent<hints>"
+    told = "<u2q><1_day_ago><search>\ntent<click><now><cart>\ntent<purchase><click>\nlamp<click>\ntent<hints>"
     assert render_u2q(acts, {}, NOW) == told
 
 
@@ -147,11 +148,12 @@ def test_a_prompt_that_is_too_long_loses_its_oldest_half() -> None:
     profile = {"segment": "camper"}
     told = without_oldest(render_u2q(acts, profile, NOW, ["rope ladder", "sling"]))
     assert told == render_u2q(acts[3:], profile, NOW, ["rope ladder", "sling"])
-    assert told.endswith("<cart>red rope<candidates>rope ladder\nsling<hints>")
+    assert told.endswith("<cart>\nred rope<candidates>\nrope ladder\nsling<hints>")
     shorter = without_oldest(render_u2q(acts, profile, NOW))
-    assert shorter == render_u2q(acts[3:], profile, NOW) == "<u2q><profile>camper<now><click>rope<cart>red rope<hints>"
-    assert without_oldest(shorter) == "<u2q><profile>camper<now><cart>red rope<hints>"
-    assert without_oldest("<u2q><profile>camper<now><cart>red rope<hints>") is None
+    assert shorter == render_u2q(acts[3:], profile, NOW)
+    assert shorter == "<u2q><profile>camper<now><click>\nrope<cart>\nred rope<hints>"
+    assert without_oldest(shorter) == "<u2q><profile>camper<now><cart>\nred rope<hints>"
+    assert without_oldest("<u2q><profile>camper<now><cart>\nred rope<hints>") is None
     assert without_oldest(render_x2q_item("tent", "Tents")) is None
 
 

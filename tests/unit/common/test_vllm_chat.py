@@ -37,7 +37,7 @@ async def test_a_foreign_model_is_asked_in_words() -> None:
 
     async with _client(handler, model="m", chat=True) as generator:
         await generator.check()
-        found = await generator.generate(["<u2q><now><search>tent<hints>", "<u2q><now><search>lamp<hints>"])
+        found = await generator.generate(["<u2q><now><search>\ntent<hints>", "<u2q><now><search>\nlamp<hints>"])
         assert await generator.generate([]) == []
     assert found == [Generation("re tent", 7, truncated=True), Generation("re lamp", 7, truncated=True)]
     assert not any("<" in text for text in asked)

@@ -10,8 +10,8 @@ from workers.common.prompt import Action, render_u2q
 from workers.common.vllm_client import VllmGenerator
 
 LONG = render_u2q([Action("search", float(n), f"tent number {n}") for n in range(9)], {}, 9.0)
-SHORT = "<u2q><now><search>lamp<hints>"
-LAST_TWO = "<u2q><now><search>tent number 7<search>tent number 8<hints>"
+SHORT = "<u2q><now><search>\nlamp<hints>"
+LAST_TWO = "<u2q><now><search>\ntent number 7<search>\ntent number 8<hints>"
 
 
 class Window:
@@ -62,4 +62,4 @@ async def test_a_chat_is_shortened_too() -> None:
 async def test_what_never_fits_is_refused(*, chat: bool) -> None:
     """One action, or an item's prompt, has nothing to leave out."""
     assert await Window(10).generate(LONG, chat=chat) == [None]
-    assert await Window(10).generate("<x2q><item>tent<category>tents<hints>", chat=chat) == [None]
+    assert await Window(10).generate("<x2q><item>\ntent<category>\ntents<hints>", chat=chat) == [None]

@@ -37,7 +37,7 @@ def _lists(text: str, *, truncated: bool = False) -> ModelLists:
 def test_the_prompt_is_the_direct_workers() -> None:
     """At the cut-off, with the words that stand for items; an item that left the catalogue is not told."""
     told = prompt_of(CASE, {"i1": "Dome Tent"}, CUT)
-    assert told == "<u2q><profile>camper<3_days_ago><search>tent<1_hour_ago><click>dome tent<hints>"
+    assert told == "<u2q><profile>camper<3_days_ago><search>\ntent<1_hour_ago><click>\ndome tent<hints>"
     long = Case("c", {}, [Act("search", float(n), f"query {n}") for n in range(KEPT + 9)], ("x",))
     assert "query 8" not in prompt_of(long, {}, CUT)
 

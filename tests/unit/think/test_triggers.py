@@ -52,8 +52,8 @@ def test_who_refused_consent_is_not_counted(dataset: Path) -> None:
 def test_items_without_clicks_or_category_have_a_prompt_too(dataset: Path) -> None:
     """Every item can be asked for; a query's list must not repeat it."""
     found = {one.trigger: one for one in select(dataset, 100, PLENTY, 30.0).prompts}
-    assert found[item_trigger("odd-1")].prompt == "<x2q><item>thing without category<category><hints>"
-    assert found[category_trigger(TENT_CATEGORY)].prompt == "<x2q><category>outdoors camping tents<hints>"
+    assert found[item_trigger("odd-1")].prompt == "<x2q><item>\nthing without category<category><hints>"
+    assert found[category_trigger(TENT_CATEGORY)].prompt == "<x2q><category>\noutdoors camping tents<hints>"
     assert found[query_trigger(POPULAR_WITH_ALL)].query == POPULAR_WITH_ALL
 
 

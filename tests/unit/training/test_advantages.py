@@ -94,9 +94,9 @@ def test_a_reward_that_is_not_a_number_costs_its_group(broken: float) -> None:
 
 @given(st.lists(st.sampled_from([7, 8, 9]), max_size=20))
 def test_segments_cover_a_completion(ids: list[int]) -> None:
-    """Each token belongs to one query, a separator to the one before it."""
+    """Each token belongs to one query, a separator to the one that it begins."""
     lengths = segments(ids, frozenset({9}))
     assert sum(lengths) == len(ids)
     assert all(lengths)
-    ends = [sum(lengths[: n + 1]) - 1 for n in range(len(lengths))]
-    assert all(ids[end] == 9 for end in ends[:-1])
+    starts = [sum(lengths[:n]) for n in range(1, len(lengths))]
+    assert starts == [place for place, token in enumerate(ids) if token == 9 and place]

@@ -75,7 +75,14 @@ def prompt(sample: Sample) -> str:
 
 def labels(samples: list[Sample]) -> set[str]:
     """Return every query that is taught."""
-    return {query for sample in samples for text, learned in sample.pieces if learned for query in text.split("\n")}
+    return {
+        query
+        for sample in samples
+        for text, learned in sample.pieces
+        if learned
+        for query in text.splitlines()
+        if query
+    }
 
 
 def test_labels_are_normalised_searches(samples: list[Sample]) -> None:
@@ -98,25 +105,25 @@ def test_a_query_of_one_shopper_is_never_learned(samples: list[Sample], shop: Sh
 
 def test_what_comes_leads_the_list(samples: list[Sample]) -> None:
     """Right after the tent was opened, the stove and the bag come first, in the order in which they were searched."""
-    after_click = [s for s in samples if prompt(s).endswith("<search>dome tent<click><hints>")]
+    after_click = [s for s in samples if prompt(s).endswith("<search>\ndome tent<click><hints>")]
     assert after_click
-    assert all(s.pieces[-1][0].startswith("camping stove\nsleeping bag") for s in after_click)
+    assert all(s.pieces[-1][0].startswith("\ncamping stove\nsleeping bag") for s in after_click)
 
 
 def test_histories_are_learned_query_by_query(shop: Shop) -> None:
     """Each known query is learned where it was searched, and that it ends; the text is the prompt's, cut short."""
     window = next(s for s in lm_samples(shop, np.random.default_rng(1)) if s.text.count("<search>") == 4)
     learned = [text for text, is_learned in window.pieces if is_learned]
-    assert learned == ["dome tent<click>", "camping stove<search>sleeping bag<search>"]
-    assert window.text.startswith("<u2q><profile>campers<now><search>dome tent<click><search>camping stove")
+    assert learned == ["\ndome tent<click>", "\ncamping stove<search>\nsleeping bag<search>"]
+    assert window.text.startswith("<u2q><profile>campers<now><search>\ndome tent<click><search>\ncamping stove")
     assert "<hints>" not in window.text
     assert not window.ends
 
 
 def test_items_and_categories_lead_to_what_follows_them(samples: list[Sample]) -> None:
     """The click on the tent is followed by a search for a stove."""
-    item = next(sample for sample in samples if prompt(sample).startswith("<x2q><item>dome tent"))
-    category = next(sample for sample in samples if prompt(sample) == "<x2q><category>outdoors tents<hints>")
+    item = next(sample for sample in samples if prompt(sample).startswith("<x2q><item>\ndome tent"))
+    category = next(sample for sample in samples if prompt(sample) == "<x2q><category>\noutdoors tents<hints>")
     assert "camping stove" in item.text
     assert "camping stove" in category.text
 

@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.common.prompt import SEPARATOR, SPECIAL_TOKENS
-from workers.training.tokenizer import parts, train
+from workers.common.prompt import SEPARATOR, SPECIAL_TOKENS, render_list
+from workers.training.tokenizer import openings, parts, train
 
-PHRASES = ("phone", "phone case", "dog food", "手机壳", "cafe", "café", "young families")
-TOKENIZER = train(["phone case\ndog food\nphones", "手机壳"], 320, PHRASES)
+QUERIES = ("phone", "phone case", "dog food", "手机壳", "cafe", "café")
+PHRASES = (*(SEPARATOR + query for query in QUERIES), "young families", "café")
+TOKENIZER = train(["\nphone case\ndog food\nphones", "\n手机壳"], 320, PHRASES)
 
 
 def ids(text: str) -> list[int]:
@@ -17,20 +18,28 @@ def ids(text: str) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("phrase", ["phone", "phone case", "dog food", "手机壳", "young families"])
-def test_a_phrase_is_one_token_in_prompts_and_lists(phrase: str) -> None:
-    """Also between the prompt's own tokens, and before and after a separator."""
-    (one,) = ids(phrase)
-    assert one in ids(f"<search>{phrase}<click>{phrase}<hints>")
-    assert ids(f"{phrase}{SEPARATOR}{phrase}")[::2] == [one, one]
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_query_is_one_token_in_prompts_and_lists(query: str) -> None:
+    """With the separator before it: after the prompt's own tokens, and after another query."""
+    (one,) = ids(SEPARATOR + query)
+    assert ids(f"<search>{SEPARATOR}{query}<click>").count(one) == 1
+    assert ids(render_list([query, query])) == [one, one]
+    assert one in openings(TOKENIZER)
 
 
-def test_a_longer_phrase_wins_and_no_word_is_cut() -> None:
-    """The phrase "phone" is neither within "phones" nor within "phone case"."""
-    (phone,) = ids("phone")
-    assert phone not in ids("phones")
-    assert phone not in ids("phone case")
-    assert phone in ids("phone cover")
+def test_a_value_of_a_profile_is_one_token_but_never_within_a_word() -> None:
+    """It begins no line."""
+    (one,) = ids("young families")
+    assert one in ids("<profile>mid, young families<hints>")
+    assert one not in ids("young familiesque")
+    assert one not in openings(TOKENIZER)
+
+
+def test_the_longest_query_wins() -> None:
+    """A line that says "phone case" does not begin with the token of "phone"."""
+    (phone,) = ids(f"{SEPARATOR}phone")
+    assert phone not in ids(f"{SEPARATOR}phone case")
+    assert phone in ids(f"{SEPARATOR}phone cover")
 
 
 def test_a_phrase_that_would_be_taken_for_bytes_is_spelled() -> None:
@@ -39,18 +48,17 @@ def test_a_phrase_that_would_be_taken_for_bytes_is_spelled() -> None:
     assert TOKENIZER.decode(ids("café")) == "café"
 
 
-@given(st.lists(st.one_of(st.sampled_from(PHRASES), st.text("abc 'éñ手机-3", max_size=12)), max_size=12))
+@given(st.lists(st.one_of(st.sampled_from(QUERIES), st.text("abc 'éñ手机-3", max_size=12)), max_size=12))
 def test_lists_come_back(queries: list[str]) -> None:
     """Whatever a list holds, decoding gives it back: vLLM's answers are parsed as text."""
-    text = SEPARATOR.join(queries)
+    text = render_list(queries)
     assert TOKENIZER.decode(ids(text)) == text
 
 
 def test_parts_are_the_words_tokens() -> None:
     """What a phrase is composed of spells it, and is no such phrase itself."""
     found = parts(TOKENIZER)
-    composed = {TOKENIZER.decode([one]) for one in found}
-    assert composed == set(PHRASES) - {"café", "phone"}, "BPE has made one token of phone by itself"
+    assert {TOKENIZER.decode([one]) for one in found} == set(PHRASES) - {"café"}
     for one, some in found.items():
         assert TOKENIZER.decode(some) == TOKENIZER.decode([one])
         assert not found.keys() & set(some)
