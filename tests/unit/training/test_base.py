@@ -18,11 +18,13 @@ from transformers import (
     Qwen3Config,
     Qwen3MoeConfig,
 )
+from typer.testing import CliRunner
 
 from service.contracts.errors import ArtefactError, ConfigError
 from service.ranking.shopper_context import ShopperContext
 from workers.common.prompt import SEPARATOR
 from workers.training import base, card
+from workers.training.commands import app
 from workers.training.occasions import Occasion
 from workers.training.recipe import BaseRecipe, Recipe
 from workers.training.rewards import Written
@@ -137,7 +139,8 @@ def test_a_recipe_from_base_to_merged_model(name: str, tmp_path: Path) -> None:
             assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.bfloat16}  # noqa: SIM118
         assert 0 < figures["trained_parameters"] < figures["parameters"]
         whole = tmp_path / "merged"
-        base.merge(out, whole)
+        done = CliRunner().invoke(app, ["merge", "--adapter", str(out), "--out", str(whole)])
+        assert json.loads(done.stdout)["model"] == str(whole), done.output
         adapted = base.begin(recipe, tokenizer, out).float()
         served = AutoModelForCausalLM.from_pretrained(whole, dtype=torch.float32)
         assert torch.allclose(scores(served, tokenizer), scores(adapted, tokenizer), atol=0.05, rtol=0.05)
