@@ -11,7 +11,7 @@ from workers.common.prompt import CANDIDATES_KEY
 from workers.evaluation.libraries import optional
 
 _NEEDED: Final = ("config.json", "tokenizer.json")
-_FIX: Final = "name a directory that aigq train wrote, or that transformers saved"
+_FIX: Final = "name a directory that aigq train wrote (an adapter: after aigq train merge), or that transformers saved"
 
 
 def check(path: Path) -> None:

@@ -11,11 +11,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from service.contracts.errors import ArtefactError
-from service.ranking.catalogue import digest
 from workers.common.dataset import Dataset
 from workers.common.ranked_list import ranker_beside
 from workers.training import card, ctr_commands, grpo_commands, samples
-from workers.training.recipe import Recipe
+from workers.training.recipe import BaseRecipe, Recipe
 
 app = typer.Typer(help="Train a model from logs.", no_args_is_help=True)
 
@@ -47,6 +46,16 @@ def sft(
     if next_query:
         chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update={"label_size": 1})})
     typer.echo(orjson.dumps(_sft(data, out, chosen, start)))
+
+
+@app.command(epilog="Example: aigq train merge --adapter models/aigq-smol --out models/aigq-smol-merged")
+def merge(
+    adapter: Annotated[Path, typer.Option(help="directory of an adapter, of a recipe with [lora]")], out: _Out
+) -> None:
+    """Make a checkpoint of an adapter and its base: vLLM refuses adapters with embeddings of their own."""
+    from workers.training import base  # noqa: PLC0415  (seconds to import)
+
+    typer.echo(orjson.dumps({"model": str(out), **base.merge(adapter, out)}))
 
 
 @app.command("all", epilog="Example: aigq train all --data data/shop --recipe mini --out models/aigq-mini")
@@ -101,10 +110,8 @@ def _save_ranker(shop: samples.Shop, dataset: Dataset, chosen: Recipe, folder: P
 
 def _sft(data: Path, out: Path, chosen: Recipe, start: Path | None, ranker_out: Path | None = None) -> dict[str, Any]:
     dataset = Dataset(data)
-    if start is not None and not (start / "model.safetensors").exists():
-        raise ArtefactError(
-            f"{start}: is not a checkpoint (no model.safetensors); --start names a directory of models/"
-        )
+    if start is not None and not any(start.glob("*.safetensors")):
+        raise ArtefactError(f"{start}: is not a checkpoint (no *.safetensors); --start names a directory of models/")
     with Progress(console=Console(stderr=True)) as progress:
         shop = _read(dataset, chosen, progress)
         if ranker_out is not None:
@@ -118,19 +125,24 @@ def _sft(data: Path, out: Path, chosen: Recipe, start: Path | None, ranker_out: 
     # Only now, once the data is known to be good: these imports take seconds.
     from transformers import PreTrainedTokenizerFast  # noqa: PLC0415
 
+    from workers.training import base, runs  # noqa: PLC0415
     from workers.training import sft as stage  # noqa: PLC0415
     from workers.training import tokenizer as tokenizers  # noqa: PLC0415
 
-    before = start
-    if start is None:
+    if start is not None:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
+        started_from = f"{start.name} (weights {runs.digest(start)})"
+    elif isinstance(chosen.model, BaseRecipe):
+        tokenizer, started_from = base.tokenizer_of(chosen.model.base), chosen.model.base
+    elif chosen.tokenizer is not None:
         phrases = samples.phrases(shop, chosen.tokenizer.queries)
         tokenizer = tokenizers.train((row.text for row in rows), chosen.tokenizer.vocabulary, phrases)
-        if histories:
-            before = out.with_name(f"{out.name}.lm")
-            stage.train(histories, tokenizer, chosen, chosen.lm, before)
-    else:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
+        started_from = "scratch"
+    before = start
+    if histories and chosen.lm is not None:
+        before = out.with_name(f"{out.name}.lm")
+        stage.train(histories, tokenizer, chosen, chosen.lm, before)
     figures = stage.train(rows, tokenizer, chosen, chosen.sft, out, before)
-    started_from = f"{start.name} (weights {digest(start / 'model.safetensors')})" if start else "scratch"
-    card.write(out, chosen, dataset.manifest, figures, started_from)
+    if runs.is_main():
+        card.write(out, chosen, dataset.manifest, figures, started_from)
     return {"model": str(out), **figures}

@@ -20,19 +20,20 @@ What differs from the paper (arXiv 2603.19710, section 4; what it does not tell 
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
+from peft import PeftModel
+from torch.distributed.tensor import DTensor
+from transformers import PreTrainedTokenizerFast
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from service.ranking.catalogue import digest
 from workers.common.prompt import SEPARATOR
-from workers.training import runs
+from workers.training import base, runs
 from workers.training.advantages import idle_groups, list_advantages, on_tokens, query_advantages, segments
 from workers.training.loss_log import LossLog, plot_rewards
 from workers.training.occasions import Occasion, Rewarder
@@ -122,6 +123,8 @@ class ListPolicyTrainer(GRPOTrainer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Score written tokens only: without Triton, TRL scores prompts and padding too, at thrice a step's time."""
         count = written.shape[1]
+        model = self.accelerator.unwrap_model(model)
+        model = model.get_base_model() if isinstance(model, PeftModel) else model
         with self.accelerator.autocast():
             known = model.base_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
             states = known.last_hidden_state[:, -count - 1 : -1][written]
@@ -135,6 +138,7 @@ class ListPolicyTrainer(GRPOTrainer):
         """Skip a step whose loss or gradient is not finite, and count it: one such step would ruin the weights."""
         loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         skipped = not bool(torch.isfinite(loss) & torch.isfinite(norm))
         self._metrics["train"]["steps_skipped"].append(float(skipped))
         if skipped:
@@ -147,6 +151,16 @@ def clip_scale(entropies: torch.Tensor, written: torch.Tensor) -> torch.Tensor:
     """Return what scales each token's clip range, (lists, tokens); `written` is 1 on tokens that are not padding."""
     mean = (entropies * written).sum() / written.sum().clamp(min=1)
     return (entropies / mean.clamp(min=1e-6)).clamp(*_CLIP_SCALE)
+
+
+def as_vllm_names(weights: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Return merged weights under the names of the model without its adapter.
+
+    TRL takes LoRA's parts out of names, and does not know those of trained tokens.
+    """
+    for name, weight in weights:
+        if "trainable_tokens_" not in name:
+            yield name.replace(".token_adapter", ""), weight
 
 
 def train(
@@ -167,14 +181,49 @@ def train(
     told = hashlib.blake2b(digest_size=16)
     for one in occasions:
         told.update(repr((one.prompt, one.labels, one.coming)).encode())
-    weights = digest(start / "model.safetensors")
-    work = runs.work_directory(out, [stage.model_dump(), recipe.seed, told.hexdigest(), weights, *sources])
+    described = [stage.model_dump(), recipe.seed, told.hexdigest(), runs.digest(start), *sources]
+    work = runs.work_directory(out, described)
     if (done := runs.finished(work, out)) is not None:
         return done
     tokenizer = PreTrainedTokenizerFast.from_pretrained(start, padding_side="left")
-    model = Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32)
+    model = base.begin(recipe, tokenizer, start)
     model.set_attn_implementation(ATTENTION)
-    arguments = GRPOConfig(
+
+    def reward(place: list[int], completion_ids: list[list[int]], **_: Any) -> list[float | None]:
+        return trainer.score(place, completion_ids)
+
+    trainer = ListPolicyTrainer(
+        model=model,
+        reward_funcs=[reward],
+        args=arguments(stage, recipe.seed, work),
+        train_dataset=Dataset.from_dict(
+            {"prompt": [one.prompt for one in occasions], "place": list(range(len(occasions)))}
+        ),
+        processing_class=tokenizer,
+        callbacks=[LossLog(work / "loss.jsonl")],
+    )
+    trainer.set_up(occasions, judge, stage, tokenizer)
+    if stage.vllm != "off":
+        engine: Any = trainer.vllm_generation
+        named = engine._iter_named_params  # noqa: SLF001  (no other place where TRL names weights)
+        engine._iter_named_params = lambda: as_vllm_names(named())  # noqa: SLF001
+    result = trainer.train(resume_from_checkpoint=runs.resumable(work))
+    figures = {
+        "lists": float(stage.steps * stage.prompts * stage.group),
+        "steps": float(stage.steps),
+        **base.sizes(model),
+        "seconds": round(float(result.metrics["train_runtime"]), 1),
+    }
+    with runs.replacing(work, out, figures) as staging:
+        if base.save(trainer, staging):
+            PreTrainedTokenizerFast.from_pretrained(start).save_pretrained(staging)
+            plot_rewards(work / "loss.jsonl", staging / "loss.png")
+    return figures
+
+
+def arguments(stage: GrpoRecipe, seed: int, work: Path) -> GRPOConfig:
+    """Return what TRL is told of a recipe."""
+    return GRPOConfig(
         output_dir=str(work),
         max_steps=stage.steps,
         per_device_train_batch_size=stage.prompts * stage.group,
@@ -202,35 +251,11 @@ def train(
         save_strategy="steps",
         save_steps=max(1, stage.steps // stage.checkpoints),
         save_total_limit=1,
-        seed=recipe.seed,
+        seed=seed,
         report_to="none",
         remove_unused_columns=False,
+        router_aux_loss_coef=0.0,  # lists are judged here, not how experts share them
+        use_vllm=stage.vllm != "off",
+        vllm_mode="colocate" if stage.vllm == "off" else stage.vllm,
+        vllm_server_base_url=stage.vllm_server if stage.vllm == "server" else None,
     )
-
-    def reward(place: list[int], completion_ids: list[list[int]], **_: Any) -> list[float | None]:
-        return trainer.score(place, completion_ids)
-
-    trainer = ListPolicyTrainer(
-        model=model,
-        reward_funcs=[reward],
-        args=arguments,
-        train_dataset=Dataset.from_dict(
-            {"prompt": [one.prompt for one in occasions], "place": list(range(len(occasions)))}
-        ),
-        processing_class=tokenizer,
-        callbacks=[LossLog(work / "loss.jsonl")],
-    )
-    trainer.set_up(occasions, judge, stage, tokenizer)
-    result = trainer.train(resume_from_checkpoint=runs.resumable(work))
-    figures = {
-        "lists": float(stage.steps * stage.prompts * stage.group),
-        "steps": float(stage.steps),
-        "parameters": float(sum(p.numel() for p in model.parameters())),
-        "seconds": round(float(result.metrics["train_runtime"]), 1),
-    }
-    torch.nn.Module.to(model, torch.bfloat16)
-    with runs.replacing(work, out, figures) as staging:
-        model.save_pretrained(staging)
-        PreTrainedTokenizerFast.from_pretrained(start).save_pretrained(staging)
-        plot_rewards(work / "loss.jsonl", staging / "loss.png")
-    return figures

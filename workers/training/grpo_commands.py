@@ -1,5 +1,6 @@
 """`aigq train grpo`."""
 
+import os
 import warnings
 from contextlib import closing
 from pathlib import Path
@@ -48,6 +49,10 @@ def grpo(
     if chosen.grpo is None:
         raise ConfigError(f"configs/train/{recipe}.toml: has no section [grpo]; add one, as in mini.toml")
     stage = chosen.grpo
+    if chosen.lora and stage.vllm != "off" and os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+        raise ConfigError(
+            "vLLM gets the adapter merged, which peft cannot do with a model spread by FSDP: launch without fsdp.yaml"
+        )
     chosen = chosen.model_copy(update={"seed": chosen.seed if seed is None else seed})
     off: dict[str, Any] = {"ctr": 0.0} if no_ctr_reward else {}
     off |= {"sequence": 0.0} if no_sequence_reward else {}
@@ -66,10 +71,8 @@ def _grpo(data: Path, start: Path, ctr: Path, out: Path, chosen: Recipe, stage: 
     from service.ranking.ctr import MODEL, QUERIES, CtrScorer  # noqa: PLC0415  (lightgbm is slow to import)
 
     dataset = Dataset(data)
-    if not (start / "model.safetensors").exists():
-        raise ArtefactError(
-            f"{start}: is not a checkpoint (no model.safetensors); --start names a directory of models/"
-        )
+    if not any(start.glob("*.safetensors")):
+        raise ArtefactError(f"{start}: is not a checkpoint (no *.safetensors); --start names a directory of models/")
     scorer = CtrScorer.open(ctr)
     if scorer.meta.part != "train":
         raise ArtefactError(f"{ctr}: learned from the part {scorer.meta.part!r}, which judges; reward with part train")
@@ -87,11 +90,13 @@ def _grpo(data: Path, start: Path, ctr: Path, out: Path, chosen: Recipe, stage: 
         with closing(InvertedIndex.open(Path(folder) / "words.mdb")) as index:
             rewarder = occasions.CtrRewarder(scorer, index.finds, stage.rewards)
             with warnings.catch_warnings():
-                # Our vLLM is newer than TRL's list; lists are drawn by transformers, not by vLLM.
+                # Our vLLM is newer than TRL's list.
                 warnings.filterwarnings("ignore", message="TRL currently supports vLLM")
                 from workers.training import grpo as policy  # noqa: PLC0415  (seconds to import)
+                from workers.training import runs  # noqa: PLC0415
             sources = [digest(ctr / name) for name in (MODEL, QUERIES)]
             figures = policy.train(drawn, rewarder, chosen, stage, start, out, sources)
-    started_from = f"{start.name} (weights {digest(start / 'model.safetensors')})"
-    card.write(out, chosen.model_copy(update={"grpo": stage}), dataset.manifest, figures, started_from, "grpo")
+    if runs.is_main():
+        started_from = f"{start.name} (weights {runs.digest(start)})"
+        card.write(out, chosen.model_copy(update={"grpo": stage}), dataset.manifest, figures, started_from, "grpo")
     return {"model": str(out), **figures}

@@ -28,7 +28,7 @@ class LossLog(TrainerCallback):
     ) -> None:
         """See `TrainerCallback`."""
         del args, control, kwargs
-        if logs and "loss" in logs:
+        if state.is_world_process_zero and logs and "loss" in logs:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
 

