@@ -20,6 +20,8 @@ PROFILE: Final = "<profile>"
 CATEGORY: Final = "<category>"
 ITEM: Final = "<item>"
 HINTS: Final = "<hints>"
+REASONS: Final = "<reasons>"
+"""In place of the last `<hints>`: say why first, then `<hints>` and the list. Only models that learned it have it."""
 BEHAVIOUR: Final[Mapping[str, str]] = {
     "search": "<search>",
     "click": "<click>",
@@ -182,6 +184,11 @@ def render_x2q_query(query: str) -> str:
 def render_x2q_segment(segment: str) -> str:
     """Return the Think prompt for a segment trigger: a shopper of whom only the segment is known."""
     return render_u2q([], {"segment": segment}, 0.0)
+
+
+def with_reasons(prompt: str) -> str:
+    """Return the prompt that asks for a rationale before the list (`workers.common.reasons`)."""
+    return prompt.removesuffix(HINTS) + REASONS
 
 
 def render_list(queries: Sequence[str]) -> str:

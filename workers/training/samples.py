@@ -22,6 +22,7 @@ from service.ranking.next_search import Candidates, NextSearch
 from service.ranking.shopper_context import ShopperContext
 from workers.common.dataset import Dataset
 from workers.common.item_text import MIN_SHOPPERS, surrogates
+from workers.common.learning import anonymity_floor, read_events
 from workers.common.prompt import (
     BEHAVIOUR,
     HINTS,
@@ -39,7 +40,7 @@ from workers.training.labels import label, trigger_label
 from workers.training.next_search import catalogue, context_of, learn
 from workers.training.query_counts import ItemWords, count
 from workers.training.recipe import DataRecipe
-from workers.training.sessions import Act, History, Moment, histories, learning_period, moments, read_events
+from workers.training.sessions import Act, History, Moment, histories, learning_period, moments
 
 _TITLE_SHARE = 0.1
 """How often an item is told by its title although words for it are known: new items have nothing else."""
@@ -95,8 +96,7 @@ class Shop:
         """
         events, items = read_events(dataset), dataset.items()
         people, period = histories(events, dataset), learning_period(dataset)
-        floor = int(dataset.manifest.get("k_anonymity", {}).get("min_shoppers", 1))
-        min_shoppers = max(recipe.min_shoppers, floor)
+        min_shoppers = anonymity_floor(dataset, recipe.min_shoppers)
         described, words = catalogue(items), ItemWords(items)
         profiles = dataset.profiles().select("user_id", cs.string().exclude("user_id"))
 
