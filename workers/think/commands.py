@@ -23,7 +23,7 @@ from service.contracts.settings import Settings, load_settings
 from service.ranking.catalogue import Catalogue
 from workers.common.engine import EngineName, make_engine
 from workers.common.vllm_client import VllmGenerator
-from workers.think import triggers
+from workers.think import distil_commands, triggers
 from workers.think.compare import Difference, compare
 from workers.think.job import Job, Progress
 from workers.think.publish import PublishError, X2QStore
@@ -31,6 +31,7 @@ from workers.think.publish import PublishError, X2QStore
 app = typer.Typer(
     help="Write what triggers lead to (AIGQ-Think): publish, look, compare, go back.", no_args_is_help=True
 )
+distil_commands.add(app)
 Config = Annotated[Path | None, typer.Option(help="settings file (TOML)")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 _STOPPED = 130
