@@ -48,6 +48,8 @@ AGES: Final[Sequence[tuple[float, str]]] = (
 SPECIAL_TOKENS: Final[Sequence[str]] = (
     PAD, BOS, EOS, U2Q, X2Q, PROFILE, CATEGORY, ITEM, HINTS, *BEHAVIOUR.values(), *(token for _, token in AGES),
 )  # fmt: skip
+REASONING_TOKENS: Final[Sequence[str]] = (*SPECIAL_TOKENS, REASONS)
+"""What a model has that learned to give reasons."""
 SEPARATOR: Final = "\n"
 MAX_EVENTS: Final = 24
 MAX_FIELD_CHARS: Final = 64

@@ -78,7 +78,8 @@ def parse_reasoned(
     Of the list, lines are dropped and counted one by one as `parse_list` does; a list of which nothing is left is
     `empty_list`.
     """
-    rationale, mark, rest = generation.text.partition(HINTS)
+    said, mark, rest = generation.text.partition(HINTS)
+    rationale = said.strip()  # chat models like lines
     problem = fault(rationale)
     if not mark:
         problem = "reasons_cut" if generation.truncated else "no_list"
@@ -92,6 +93,20 @@ def parse_reasoned(
         drops["empty_list"] += 1
         return None
     return Reasoned(rationale, queries)
+
+
+def parse_answer(
+    prompt: str,
+    generation: Generation,
+    drops: Counter[str],
+    finds: Callable[[str], bool],
+    exclude: Collection[str] = (),
+) -> Reasoned | None:
+    """Return the answer to a prompt with or without reasons, None if there is none; see `parse_reasoned`."""
+    if prompt.endswith(REASONS):
+        return parse_reasoned(generation, drops, finds, exclude)
+    queries = parse_list(generation, drops, finds, exclude)
+    return Reasoned("", queries) if queries else None
 
 
 def write_lessons(path: Path, lessons: Sequence[Lesson], made_from: Mapping[str, Any]) -> None:

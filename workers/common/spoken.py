@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from workers.common.prompt import AGES, BEHAVIOUR, CATEGORY, ITEM, PROFILE, VERBS
+from workers.common.prompt import AGES, BEHAVIOUR, CATEGORY, HINTS, ITEM, PROFILE, REASONS, VERBS
 
 _PART: Final = re.compile(r"(<[a-z0-9_]+>)([^<]*)")
 _AGES: Final = frozenset(token for _, token in AGES)
@@ -15,6 +15,11 @@ _DID: Final[Mapping[str, str]] = {token: VERBS[kind] for kind, token in BEHAVIOU
 _ASK: Final = (
     "Suggest ten short searches that the shopper is likely to type next, for things that go with this or come after "
     "it. Write one search a line, two to five words each, without numbers, quotes or explanations."
+)
+
+_WHY: Final = (
+    "First say in one line, in lower case and at most 40 words, what goes with this and which kinds of products come "
+    f"next and why. Then write {HINTS} on a line of its own, once, and after it the searches."
 )
 
 
@@ -34,4 +39,4 @@ def spoken(prompt: str) -> str:
             lines.append(f"The shopper looks at {said!r}.")
         elif token == CATEGORY and said:
             lines.append(f"Its category: {said}.")
-    return "\n".join([*lines, _ASK])
+    return "\n".join([*lines, *[_WHY] * prompt.endswith(REASONS), _ASK])

@@ -2,12 +2,12 @@
 
 lm:  a shopper's history; each known query in it is learned, given all that came before it.
 u2q: a shopper until a moment -> the label list of that moment.
-x2q: an item or a category -> what shoppers search before and after it.
+x2q: an item or a category -> what shoppers search before and after it; with lessons, also its reasons, then a list.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Self
@@ -33,7 +33,9 @@ from workers.common.prompt import (
     render_u2q,
     render_x2q_category,
     render_x2q_item,
+    with_reasons,
 )
+from workers.common.reasons import Lesson, render_reasoned
 from workers.training.counts import Production
 from workers.training.ctr import FOLDS, fold_of
 from workers.training.labels import label, trigger_label
@@ -124,14 +126,19 @@ class Shop:
         return Action(act.type, act.ts, names.get(item_id, ""))
 
 
-def build(shop: Shop, recipe: DataRecipe, seed: int, progress: Callable[[int], None]) -> list[Sample]:
+def build(
+    shop: Shop, recipe: DataRecipe, seed: int, progress: Callable[[int], None], lessons: Sequence[Lesson] = ()
+) -> list[Sample]:
     """Return all list samples (u2q and x2q), shuffled by `seed`; `progress` hears of shoppers done.
+
+    `lessons` are learned beside the plain lists: which of the two is asked for, a prompt's last token says.
 
     Raises:
         ArtefactError: the dataset gives no sample.
     """
     rng = np.random.default_rng(seed)
     samples = [Sample.listed(prompt, queries[: recipe.label_size]) for prompt, queries in x2q_labels(shop)]
+    samples += reasoned(shop, lessons)
     for history in shop.histories:
         drawn = moments(history, recipe.cuts_per_shopper, recipe.label_window_days, shop.period, rng)
         samples += filter(None, [u2q_sample(moment, history.profile, shop, recipe, rng) for moment in drawn])
@@ -163,6 +170,16 @@ def x2q_labels(shop: Shop) -> Iterator[tuple[str, list[str]]]:
         queries = trigger_label(f"category:{category}", "", shop.production) if category else []
         if queries:
             yield from [(render_x2q_category(category), queries)] * _CATEGORY_TIMES
+
+
+def reasoned(shop: Shop, lessons: Iterable[Lesson]) -> Iterator[Sample]:
+    """Yield the rows that teach reasons; a query that too few shoppers searched is not learned, whoever suggests it."""
+    known = shop.production.popularity
+    rare = {act.query for history in shop.histories for act in history.acts} - known.keys()
+    for one in lessons:
+        if queries := [query for query in one.queries if query not in rare]:
+            taught = render_reasoned(one.rationale, queries)
+            yield Sample(((with_reasons(one.prompt), False), (taught, True)))
 
 
 def phrases(shop: Shop, queries: int) -> list[str]:

@@ -168,6 +168,8 @@ def train(
     model = (
         Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32) if start else new_model(recipe.model, tokenizer)
     )
+    if len(tokenizer) > model.config.vocab_size:
+        _widen(model, tokenizer)
     model.set_attn_implementation(ATTENTION)
     composition = Composition(parts(tokenizer))
     table: torch.nn.Parameter = model.model.embed_tokens.weight
@@ -228,6 +230,14 @@ def train(
         tokenizer.save_pretrained(staging)
         plot_loss(work / "loss.jsonl", staging / "loss.png")
     return figures
+
+
+def _widen(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Give the model rows for tokens that its checkpoint has not; they begin as `<hints>`, which ends prompts too."""
+    known = model.config.vocab_size
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    table: torch.nn.Parameter = model.model.embed_tokens.weight
+    table.data[known:] = table.data[tokenizer.convert_tokens_to_ids(HINTS)]
 
 
 def _digest(samples: Sequence[Sample]) -> str:

@@ -1,6 +1,7 @@
 """The model's lists: prompt, parser, merge and catalogue are those of the workers and the service."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -117,7 +118,7 @@ def test_merged_is_what_a_request_would_answer(catalogue: Catalogue, split: Spli
     assert list(prompts) == [category_trigger("All > tent"), item_trigger(item)]
     assert list(trigger_prompts(split, [case], catalogue, max_items=0)) == [category_trigger("All > tent")]
     answers = {prompts[item_trigger(item)]: Generation("sleeping bag\nzzz", 3, truncated=False)}
-    x2q = trigger_lists(prompts, answers, catalogue.finds)
+    x2q = trigger_lists(prompts, answers, catalogue.finds, Counter())
     assert {key: [one.query for one in queries] for key, queries in x2q.items()} == {
         item_trigger(item): ["sleeping bag"]
     }

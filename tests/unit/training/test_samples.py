@@ -1,5 +1,6 @@
 """Samples: what training may see, and what a label is."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from service.contracts.errors import ArtefactError
 from workers.common.dataset import EVENT_SCHEMA, ITEM_SCHEMA, PROFILE_SCHEMA, Dataset, DatasetWriter
+from workers.common.reasons import Lesson
 from workers.common.split import part_of
 from workers.training.labels import distinct
 from workers.training.recipe import DataRecipe
@@ -147,3 +149,27 @@ def test_the_importers_floor_holds_for_labels(tmp_path: Path) -> None:
 def test_distinct_drops_near_duplicates() -> None:
     """Word order and plural do not make another query."""
     assert distinct(["running shoes", "shoe running", "socks"]) == ["running shoes", "socks"]
+
+
+def test_lessons_teach_reasons_beside_the_plain_lists(shop: Shop, samples: list[Sample]) -> None:
+    """The prompt's end says which is asked for; what one shopper searched is not learned from a teacher either."""
+    lesson = Lesson(
+        "item:tent",
+        "<x2q><item>dome tent<category>tents<hints>",
+        "tents; next stoves",
+        ["camping stove", "secret of shopper aa", "new idea"],
+        "wise",
+    )
+    found = build(shop, RECIPE, 7, lambda _: None, [lesson])
+    assert [one for one in found if "<reasons>" in one.text] == [
+        Sample(
+            (
+                ("<x2q><item>dome tent<category>tents<reasons>", False),
+                ("tents; next stoves<hints>camping stove\nnew idea", True),
+            )
+        )
+    ]
+    assert len(found) == len(samples) + 1
+    assert len(build(shop, RECIPE, 7, lambda _: None, [replace(lesson, queries=["secret of shopper aa"])])) == len(
+        samples
+    )
