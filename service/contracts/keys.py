@@ -148,6 +148,10 @@ class Keys:
         """Hash: trigger -> digest of what its list was made from, same life as the version's lists."""
         return f"{self.namespace}:x2q:{version}:contexts"
 
+    def x2q_reasons(self, version: str) -> str:
+        """Hash: trigger -> the rationale of its list, for operators alone, same life as the version's lists."""
+        return f"{self.namespace}:x2q:{version}:reasons"
+
     def x2q(self, version: str, trigger: Trigger) -> str:
         """String: the encoded list of a trigger; no TTL while current, `think.keep_previous_s` once replaced."""
         if len(trigger.encode()) > _MAX_TRIGGER_BYTES:

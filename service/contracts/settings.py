@@ -114,6 +114,17 @@ class ThinkSettings(_Section):
     min_kept: float = Field(0.8, ge=0, le=1, description="lists of a version, of as many as the one before has")
     max_changed: float = Field(0.5, ge=0, le=1, description="share of lists that may lose half of their queries")
     keep_previous_s: Seconds = Field(6 * 3600, ge=3600, description="life of the replaced version, for rollback")
+    reasoning: bool = Field(default=False, description="ask for a rationale before each list; the model must know how")
+    reasoning_tokens: int = Field(192, ge=16, le=8192, description="token cap of a rationale and its list")
+    reasoning_penalty: float = Field(
+        0.0, ge=0, le=2, description="presence penalty then: a list says what its rationale said"
+    )
+
+    def asks(self, vllm: VllmSettings) -> VllmSettings:
+        """Return how the model is asked for lists of triggers."""
+        if not self.reasoning:
+            return vllm
+        return vllm.model_copy(update={"max_tokens": self.reasoning_tokens, "presence_penalty": self.reasoning_penalty})
 
 
 class SinkSettings(_Section):

@@ -17,6 +17,7 @@ from tests.integration.rig import Rig
 from workers.common import artefacts
 from workers.common.fake_generator import FakeGenerator
 from workers.common.generator import Generation
+from workers.common.prompt import REASONS
 from workers.think.compare import compare
 from workers.think.job import Job, Progress
 from workers.think.publish import PublishError, X2QStore
@@ -87,6 +88,34 @@ async def test_what_the_model_wrote_is_published(think: Think) -> None:
     first = think.chosen.prompts[0]
     raw = await think.rig.redis.get(think.rig.keys.x2q(version, first.trigger))
     assert "sleeping bag" in [one.query for one in decode_list(first.trigger, raw).queries]
+
+
+def reason(prompt: str) -> str:
+    """Answer with reasons if asked for them; as a model that forgets itself where the prompt tells of a stove."""
+    if not prompt.endswith(REASONS):
+        return write(prompt)
+    return "sleeping bag" if "stove" in prompt else f"goes with bags<hints>{write(prompt)}"
+
+
+async def test_lists_with_reasons_are_published_without_them(think: Think) -> None:
+    """The list alone is for shoppers; what does not parse is counted and not covered; plain lists are not copied."""
+    plain, _, _ = await think.run(Counted())
+    section = think.settings.think.model_copy(update={"reasoning": True, "min_coverage": 0.5, "min_kept": 0.5})
+    think.settings = think.settings.model_copy(update={"think": section})
+    model = Counted(reason)
+    version, report, _ = await think.run(model, force=True)
+    assert all(prompt.endswith(REASONS) for prompt in model.asked)
+    assert (report.reasoning, report.copied, report.generated) == (True, 0, len(think.chosen.prompts))
+    unparsed = sum("stove" in one.prompt for one in think.chosen.prompts)
+    assert 0 < unparsed == report.drops["no_list"] == report.triggers - report.filled
+    lists = await think.store.lists(version, [one.trigger for one in think.chosen.prompts])
+    assert all(value.texts[0].startswith("gear ") for value in lists.values())
+    assert not any("goes with" in query for value in lists.values() for query in value.texts)
+    third, again, _ = await think.run(Counted(reason), force=True)
+    assert again.copied == report.filled, "and those with reasons are"
+    assert await think.store.reasons(third, lists) == dict.fromkeys(lists, "goes with bags")
+    shown = (await compare(think.store, plain, third)).samples
+    assert shown[0].reasons == "goes with bags"
 
 
 async def test_only_what_changed_is_asked_for(think: Think) -> None:

@@ -14,7 +14,7 @@ from tests.integration.fake_vllm import FakeVllm, running
 from tests.integration.rig import Rig
 from workers.common.engine import EngineName, make_engine
 from workers.common.generator import Generation
-from workers.common.prompt import Action, render_u2q
+from workers.common.prompt import REASONING_TOKENS, REASONS, SPECIAL_TOKENS, Action, render_u2q
 from workers.common.vllm_client import VllmGenerator
 from workers.think.job import Job, Progress
 from workers.think.publish import X2QStore
@@ -58,8 +58,11 @@ class Think:
 
     async def run(self, name: EngineName, **options: bool) -> Any:
         """Run the job once; return its version, report and difference."""
-        async with VllmGenerator(self.settings.vllm) as generator:
-            engine = make_engine(name, generator, self.settings.vllm, self.settings.think.ray_batches)
+        vllm, tokens = self.settings.think.asks(self.settings.vllm), SPECIAL_TOKENS
+        if self.settings.think.reasoning:
+            tokens = REASONING_TOKENS
+        async with VllmGenerator(vllm, tokens=tokens) as generator:
+            engine = make_engine(name, generator, vllm, self.settings.think.ray_batches)
             job = Job(self.store, generator, self.catalogue, self.settings, engine)
             return await job.run(self.chosen, self.seen.append, **options)
 
@@ -95,6 +98,23 @@ async def test_ray_makes_what_one_process_makes(think: Think) -> None:
     assert set(think.fake.asked) == {one.prompt for one in think.chosen.prompts}
     assert max(think.fake.batches) == 2
     assert (think.seen[-1].done, think.seen[-1].tokens_left) == (report.triggers, 0)
+
+
+async def test_reasons_come_back_from_ray(think: Think) -> None:
+    """The same lists and rationales by either engine; the token cap is that of reasons."""
+    section = think.settings.think.model_copy(update={"reasoning": True})
+    think.settings = think.settings.model_copy(update={"think": section})
+    think.fake.count = len(REASONING_TOKENS)
+    think.fake.reply = lambda prompt: f"goes with {len(prompt)}th things<hints>tent {len(prompt)}\nsleeping bag"
+    made = []
+    for name in EngineName:
+        version, report, _ = await think.run(name, everything=True, force=True)
+        lists = await think.lists(version)
+        made.append((lists, await think.store.reasons(version, lists), report.drops))
+        assert report.filled == len(think.chosen.prompts)
+    assert made[0] == made[1]
+    assert made[0][1].keys() == made[0][0].keys()
+    assert all(prompt.endswith(REASONS) for prompt in think.fake.asked)
 
 
 async def test_answers_come_back_as_they_are(think: Think) -> None:

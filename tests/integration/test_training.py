@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from workers.common.prompt import EOS, SPECIAL_TOKENS
+from workers.common.prompt import EOS, SPECIAL_TOKENS, with_reasons
+from workers.common.reasons import render_reasoned
 from workers.training.recipe import Recipe
 from workers.training.samples import Sample
 
@@ -104,6 +105,37 @@ def test_a_killed_run_resumes_and_another_recipe_starts_over(recipe: Recipe, tmp
     sft.train(rows, own, other, other.sft, tmp_path / "toy")
     described = json.loads((tmp_path / "toy.work" / "run.json").read_text(encoding="utf-8"))
     assert described[0]["seed"] == 8
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_reasons_are_learned_by_a_model_that_had_none(trained: Path, recipe: Recipe, tmp_path: Path) -> None:
+    """Asked for reasons it gives them, then `<hints>` and the list; asked for a list alone, the list, as before."""
+    import torch  # noqa: PLC0415
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
+
+    from workers.training import sft, tokenizer  # noqa: PLC0415
+
+    own = AutoTokenizer.from_pretrained(trained)
+    tokenizer.learn_reasons(own)
+    plain = toy_samples(120)
+    taught = []
+    for sample in plain:
+        (prompt, _), (queries, _) = sample.pieces
+        said = f"next {queries.splitlines()[0]}"
+        taught.append(Sample(((with_reasons(prompt), False), (render_reasoned(said, queries.splitlines()), True))))
+    sft.train([*plain, *taught], own, recipe, recipe.sft, tmp_path / "toy", trained)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "toy", dtype=torch.float32)
+    own = AutoTokenizer.from_pretrained(tmp_path / "toy")
+
+    def answer(prompt: str) -> str:
+        ids = own(prompt, return_tensors="pt", add_special_tokens=False)["input_ids"]
+        made = model.generate(ids, max_new_tokens=80, do_sample=False)[0, ids.shape[1] :]
+        text: str = own.decode(made, skip_special_tokens=False)
+        return text.removesuffix(EOS)
+
+    queries = "stove\nstove for camping\nbest stove"
+    assert answer("<u2q><search>\ntent<hints>") == queries
+    assert answer("<u2q><search>\ntent<reasons>") == f"next stove<hints>{queries}"
 
 
 def test_what_began_an_earlier_line_is_held_against_the_model() -> None:

@@ -23,6 +23,8 @@ CANDIDATES: Final = "<candidates>"
 CANDIDATES_KEY: Final = "aigq_candidates"
 """In a checkpoint's config.json: how many candidates prompts told when it was taught."""
 HINTS: Final = "<hints>"
+REASONS: Final = "<reasons>"
+"""In place of the last `<hints>`: say why first, then `<hints>` and the list. Only models that learned it have it."""
 BEHAVIOUR: Final[Mapping[str, str]] = {
     "search": "<search>",
     "click": "<click>",
@@ -50,6 +52,8 @@ SPECIAL_TOKENS: Final[Sequence[str]] = (
     PAD, BOS, EOS, U2Q, X2Q, PROFILE, CATEGORY, ITEM, HINTS, *BEHAVIOUR.values(), *(token for _, token in AGES),
     CANDIDATES,
 )  # fmt: skip
+REASONING_TOKENS: Final[Sequence[str]] = (*SPECIAL_TOKENS, REASONS)
+"""What a model has that learned to give reasons."""
 SEPARATOR: Final = "\n"
 """Begins each query and item's words, in prompts as in lists, so that a known query is the same token everywhere."""
 MAX_EVENTS: Final = 24
@@ -203,6 +207,11 @@ def render_x2q_query(query: str) -> str:
 def render_x2q_segment(segment: str) -> str:
     """Return the Think prompt for a segment trigger: a shopper of whom only the segment is known."""
     return render_u2q([], {"segment": segment}, 0.0)
+
+
+def with_reasons(prompt: str) -> str:
+    """Return the prompt that asks for a rationale before the list (`workers.common.reasons`)."""
+    return prompt.removesuffix(HINTS) + REASONS
 
 
 def render_list(queries: Sequence[str]) -> str:

@@ -7,7 +7,18 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from workers.common.prompt import AGES, BEHAVIOUR, CANDIDATES, CATEGORY, ITEM, PROFILE, SEPARATOR, VERBS
+from workers.common.prompt import (
+    AGES,
+    BEHAVIOUR,
+    CANDIDATES,
+    CATEGORY,
+    HINTS,
+    ITEM,
+    PROFILE,
+    REASONS,
+    SEPARATOR,
+    VERBS,
+)
 
 _PART: Final = re.compile(r"(<[a-z0-9_]+>)([^<]*)")
 _AGES: Final = frozenset(token for _, token in AGES)
@@ -15,6 +26,11 @@ _DID: Final[Mapping[str, str]] = {token: VERBS[kind] for kind, token in BEHAVIOU
 _ASK: Final = (
     "Suggest ten short searches that the shopper is likely to type next, for things that go with this or come after "
     "it. Write one search a line, two to five words each, without numbers, quotes or explanations."
+)
+
+_WHY: Final = (
+    "First say in one line, in lower case and at most 40 words, what goes with this and which kinds of products come "
+    f"next and why. Then write {HINTS} on a line of its own, once, and after it the searches."
 )
 
 
@@ -37,4 +53,4 @@ def spoken(prompt: str) -> str:
             lines.append(f"Its category: {said}.")
         elif token == CANDIDATES:
             lines.append(f"What others searched then: {', '.join(map(repr, said.split(SEPARATOR)))}.")
-    return "\n".join([*lines, _ASK])
+    return "\n".join([*lines, *[_WHY] * prompt.endswith(REASONS), _ASK])

@@ -16,7 +16,7 @@ import httpx
 from service.contracts.errors import GeneratorUnavailable, WrongModel
 from service.contracts.settings import VllmSettings
 from workers.common.generator import Generation
-from workers.common.prompt import SPECIAL_TOKENS, without_oldest
+from workers.common.prompt import REASONS, SPECIAL_TOKENS, without_oldest
 from workers.common.spoken import spoken
 
 _MAX_DETAIL: Final = 200
@@ -30,12 +30,17 @@ _WAITING: Final = "vllm:num_requests_waiting"
 class VllmGenerator:
     """A `Generator` on a vLLM server. Use it as an async context manager."""
 
-    def __init__(self, settings: VllmSettings, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        """Connect on first use; `transport` replaces the network in tests."""
+    def __init__(
+        self,
+        settings: VllmSettings,
+        transport: httpx.AsyncBaseTransport | None = None,
+        tokens: Sequence[str] = SPECIAL_TOKENS,
+    ) -> None:
+        """Connect on first use; `transport` replaces the network in tests; `tokens` must be known to the model."""
         headers = {}
         if settings.api_key is not None:
             headers["Authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
-        self._settings = settings
+        self._settings, self._tokens = settings, tokens
         self._http = httpx.AsyncClient(
             base_url=settings.url, timeout=settings.timeout_s, headers=headers, transport=transport
         )
@@ -63,7 +68,7 @@ class VllmGenerator:
             )
         if self._settings.chat:
             return  # its tokens are its own
-        text = "".join(SPECIAL_TOKENS)
+        text = "".join(self._tokens)
         told = await self._request(
             "POST", "/tokenize", {"model": self._settings.model, "prompt": text, "add_special_tokens": False}
         )
@@ -71,10 +76,11 @@ class VllmGenerator:
             return  # not every server with OpenAI's API tells tokens
         if told.status_code != HTTPStatus.OK:
             raise GeneratorUnavailable(f"{self._settings.url}/tokenize answers {told.status_code}")
-        if _value(told, "count") != len(SPECIAL_TOKENS):
+        if _value(told, "count") != len(self._tokens):
+            learned = " with --reasons" if REASONS in self._tokens else ""
             raise WrongModel(
                 f"{self._settings.model} at {self._settings.url} has not the special tokens of AIGQ's prompts: "
-                f"{len(SPECIAL_TOKENS)} became {_value(told, 'count')} tokens; serve a model that aigq train made, "
+                f"{len(self._tokens)} became {_value(told, 'count')} tokens; serve one of aigq train{learned}, "
                 "or set vllm.chat = true to ask it in words"
             )
 
@@ -97,10 +103,12 @@ class VllmGenerator:
             return list(await asyncio.gather(*map(self._converse, prompts)))
         if not prompts:
             return []
+        # A rationale ends in a special token, which vLLM would leave out of the text.
+        shown = {"skip_special_tokens": False} if any(prompt.endswith(REASONS) for prompt in prompts) else {}
         response = await self._request(
             "POST",
             "/v1/completions",
-            {"prompt": list(prompts), "add_special_tokens": False, **self._sampling()},
+            {"prompt": list(prompts), "add_special_tokens": False, **shown, **self._sampling()},
             max_bytes=_MAX_BYTES + _MAX_BYTES_A_PROMPT * len(prompts),
         )
         if self._accepted(response, "does not serve"):

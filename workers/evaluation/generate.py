@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from service.contracts.settings import VllmSettings
 from workers.common.generator import Generation, Generator
+from workers.common.prompt import REASONING_TOKENS, REASONS, SPECIAL_TOKENS
 from workers.common.vllm_client import VllmGenerator
 
 _BATCH = 64
@@ -32,5 +33,6 @@ async def generate(
     settings: VllmSettings, prompts: Sequence[str], advance: Callable[[int], None]
 ) -> dict[str, Generation]:
     """See `generate_with`; on the server that `settings` reach."""
-    async with VllmGenerator(settings) as generator:
+    reasons = any(prompt.endswith(REASONS) for prompt in prompts)
+    async with VllmGenerator(settings, tokens=REASONING_TOKENS if reasons else SPECIAL_TOKENS) as generator:
         return await generate_with(generator, prompts, advance)

@@ -27,9 +27,9 @@ from service.ranking.candidates import (
 from service.ranking.catalogue import Catalogue
 from service.ranking.merge import Row, merge, rows
 from workers.common.generator import Generation
-from workers.common.list_parser import parse_list
 from workers.common.prompt import render_x2q_category, render_x2q_item
 from workers.common.ranked_list import Ranker, ranked_list
+from workers.common.reasons import parse_answer
 from workers.evaluation.cases import Case, Split
 from workers.evaluation.methods import K, Lists, first_distinct
 from workers.evaluation.model import KEPT, ModelLists, context_of, recently_searched
@@ -57,14 +57,18 @@ def trigger_prompts(split: Split, cases: Sequence[Case], catalogue: Catalogue, m
 
 
 def trigger_lists(
-    prompts: Mapping[Trigger, str], generations: Mapping[str, Generation], finds: Callable[[str], bool]
+    prompts: Mapping[Trigger, str],
+    generations: Mapping[str, Generation],
+    finds: Callable[[str], bool],
+    drops: Counter[str],
 ) -> dict[Trigger, tuple[ScoredQuery, ...]]:
-    """Return the parsed list of each trigger that got one."""
-    drops: Counter[str] = Counter()
+    """Return the parsed list of each trigger that got one; `drops` counts as in the Think job."""
     found = {
-        key: parse_list(generations[prompt], drops, finds) for key, prompt in prompts.items() if prompt in generations
+        key: parse_answer(prompt, generations[prompt], drops, finds)
+        for key, prompt in prompts.items()
+        if prompt in generations
     }
-    return {key: queries for key, queries in found.items() if queries}
+    return {key: answer.queries for key, answer in found.items() if answer is not None}
 
 
 @dataclass(frozen=True)

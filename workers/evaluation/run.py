@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -18,6 +19,7 @@ from service.contracts.settings import Settings, VllmSettings
 from service.ranking.catalogue import Catalogue
 from workers.common.dataset import ITEMS, Dataset
 from workers.common.generator import Generation
+from workers.common.prompt import with_reasons
 from workers.common.ranked_list import Ranker, open_ranker, ranker_beside
 from workers.evaluation import checkpoint, learned
 from workers.evaluation.baselines import NAMES, tuned_baselines
@@ -92,6 +94,8 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
                     ask = likeliest if name in plan.next_query else generate
                     asked = _ask(name, path, split, catalogue, settings, advance, ranker, ask=ask, merged=place == 0)
                     suggested |= {one.name: Suggested.by(one, split.test) for one in asked.methods}
+                    if asked.triggers is not None:
+                        report["triggers"] = asked.triggers
                     report["generation"][name] = _generation(asked.lists, split, catalogue, index, path)
             report |= {key: report["generation"][next(iter(plan.models))][key] for key in _TOP_LEVEL}
     with _timed(seconds, "measure"):
@@ -149,6 +153,8 @@ _TOP_LEVEL: Final = ("format_valid", "in_catalogue", "dup_rate", "tokens_plain",
 class _Asked:
     lists: ModelLists
     methods: Sequence[Method]
+    triggers: Report | None = None
+    """What became of the triggers' lists, of the model that is served."""
 
 
 def _ask(
@@ -171,23 +177,35 @@ def _ask(
         case.user_id: prompt_of(case, words, split.now, candidates_of(case, ranker, items, split.now, limit))
         for case in split.test
     }
-    triggers = trigger_prompts(split, split.test, catalogue, settings.think.max_items) if merged else {}
-    wanted = [*prompts.values(), *triggers.values()]
+    think = settings.think
+    triggers = trigger_prompts(split, split.test, catalogue, think.max_items) if merged else {}
+    if think.reasoning:
+        triggers = {key: with_reasons(prompt) for key, prompt in triggers.items()}
     advance(f"vLLM for {name}", 0, 1)
     with _server(path, name, settings, given=merged) as vllm:
         advance(f"vLLM for {name}", 1, 1)
-        generations = asyncio.run(ask(vllm, wanted, lambda done: advance(name, done, len(set(wanted)))))
+        generations: dict[str, Generation] = {}
+        for how, wanted, what in ((vllm, prompts, name), (think.asks(vllm), triggers, f"triggers of {name}")):
+            some = list(dict.fromkeys(wanted.values()))
+            if some:
+                generations |= asyncio.run(ask(how, some, partial(_told, advance, what, len(some))))
     lists = ModelLists(name, prompts, generations, catalogue.finds)
     if not merged:
         return _Asked(lists, [lists])
-    x2q = trigger_lists(triggers, generations, catalogue.finds)
+    drops: Counter[str] = Counter()
+    x2q = trigger_lists(triggers, generations, catalogue.finds, drops)
     nothing = ModelLists(name, prompts, {}, catalogue.finds)
     served: list[Method] = [
         InContext(CONTEXT, catalogue, split.now),
         Merged(WITHOUT, nothing, {}, catalogue, split.now, ranker),
         Merged(MERGED, lists, x2q, catalogue, split.now, ranker),
     ]
-    return _Asked(lists, [lists, *served])
+    about = {"asked": len(triggers), "filled": len(x2q), "reasoning": think.reasoning, "drops": dict(drops)}
+    return _Asked(lists, [lists, *served], about)
+
+
+def _told(advance: Advance, stage: str, total: int, done: int) -> None:
+    advance(stage, done, total)
 
 
 @contextmanager

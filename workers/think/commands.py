@@ -22,8 +22,9 @@ from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings, load_settings
 from service.ranking.catalogue import Catalogue
 from workers.common.engine import EngineName, make_engine
+from workers.common.prompt import REASONING_TOKENS, SPECIAL_TOKENS
 from workers.common.vllm_client import VllmGenerator
-from workers.think import triggers
+from workers.think import distil_commands, triggers
 from workers.think.compare import Difference, compare
 from workers.think.job import Job, Progress
 from workers.think.publish import PublishError, X2QStore
@@ -31,6 +32,7 @@ from workers.think.publish import PublishError, X2QStore
 app = typer.Typer(
     help="Write what triggers lead to (AIGQ-Think): publish, look, compare, go back.", no_args_is_help=True
 )
+distil_commands.add(app)
 Config = Annotated[Path | None, typer.Option(help="settings file (TOML)")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 _STOPPED = 130
@@ -66,7 +68,9 @@ def publish(
         chosen = triggers.select(
             data, settings.think.max_items, settings.think.token_budget, await _list_tokens(store, settings)
         )
-        async with VllmGenerator(settings.vllm) as generator:
+        vllm = settings.think.asks(settings.vllm)
+        tokens = REASONING_TOKENS if settings.think.reasoning else SPECIAL_TOKENS
+        async with VllmGenerator(vllm, tokens=tokens) as generator:
             with Bar(*columns, console=Console(stderr=True)) as bar:
                 task = bar.add_task("x2q", total=len(chosen.prompts), left="")
 
@@ -74,7 +78,7 @@ def publish(
                     left = "" if at.tokens_left is None else f"{at.tokens_left:,} tokens left"
                     bar.update(task, completed=at.done, left=left)
 
-                sender = make_engine(engine, generator, settings.vllm, settings.think.ray_batches)
+                sender = make_engine(engine, generator, vllm, settings.think.ray_batches)
                 job = Job(store, generator, catalogue, settings, sender)
                 version, report, difference = await job.run(chosen, show, everything=everything, force=force)
         if as_json:
@@ -157,12 +161,12 @@ def rollback(config: Config = None) -> None:
 
 
 async def _list_tokens(store: X2QStore, settings: Settings) -> float:
-    """Return what a list costs: as in the current version, else the cap."""
+    """Return what a list costs: as in the current version, if it was asked for alike, else the cap."""
     current = await store.current()
     info = (await store.info()).get(current, {}) if current else {}
-    if info.get("generated") and info.get("tokens"):
+    if info.get("generated") and info.get("tokens") and info.get("reasoning", False) == settings.think.reasoning:
         return float(info["tokens"]) / float(info["generated"])
-    return float(settings.vllm.max_tokens)
+    return float(settings.think.asks(settings.vllm).max_tokens)
 
 
 def _cells(info: dict[str, Any]) -> list[str]:
@@ -188,6 +192,8 @@ def _print_difference(found: Difference) -> None:
         console.print(f"  {escape(one.trigger)}", highlight=False)
         console.print(f"    - {escape(' | '.join(one.before))}", highlight=False)
         console.print(f"    + {escape(' | '.join(one.after))}", highlight=False)
+        if one.reasons:
+            console.print(f"    since {escape(one.reasons)}", highlight=False)
 
 
 def _console() -> Console:

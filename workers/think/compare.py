@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from service.contracts.keys import Trigger, trigger_kind
@@ -16,11 +16,12 @@ _KEPT: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A trigger's queries in both versions."""
+    """A trigger's queries in both versions, and why the newer ones, if the model said so."""
 
     trigger: Trigger
     before: Sequence[str]
     after: Sequence[str]
+    reasons: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ async def compare(store: X2QStore, before: str, after: str, samples: int = 5) ->
             counts["changed"] += changed
             place = hashlib.blake2b(trigger.encode(), digest_size=8).digest()
             shown = sorted([*shown, (not changed, place, Sample(trigger, one, other))], key=lambda s: s[:2])[:samples]
+    reasons = await store.reasons(after, [sample.trigger for _, _, sample in shown])
     by_kind = {kind: (sides[0], sides[1]) for kind, sides in sorted(lists.items())}
     return Difference(
         before,
@@ -82,5 +84,5 @@ async def compare(store: X2QStore, before: str, after: str, samples: int = 5) ->
         shared=counts["shared"],
         touched=counts["touched"],
         changed=counts["changed"],
-        samples=[sample for _, _, sample in shown],
+        samples=[replace(sample, reasons=reasons.get(sample.trigger, "")) for _, _, sample in shown],
     )

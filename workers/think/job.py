@@ -8,7 +8,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -20,7 +20,8 @@ from service.contracts.settings import Settings, VllmSettings
 from service.ranking.catalogue import Catalogue
 from workers.common.engine import Engine, in_turn
 from workers.common.generator import Generation, Generator
-from workers.common.list_parser import parse_list
+from workers.common.prompt import with_reasons
+from workers.common.reasons import parse_answer
 from workers.think.checks import may_show, problems
 from workers.think.compare import Difference, compare
 from workers.think.publish import PublishError, X2QStore
@@ -30,6 +31,8 @@ _RECIPE: Final = 1
 """Raise it when the parser changes, so that lists are made anew."""
 _PROBES: Final = 8
 _COPY_BATCH: Final = 500
+_REASONS_KEPT: Final = 160
+"""Characters of a rationale that are kept, for `aigq think diff`."""
 
 
 @dataclass(slots=True)
@@ -52,6 +55,7 @@ class Report:
     """Epoch seconds."""
     kinds: dict[str, tuple[int, int]] = field(default_factory=dict)
     drops: dict[str, int] = field(default_factory=dict)
+    reasoning: bool = False
     changed: float | None = None
     """Share of lists that changed against the version before; None without one."""
 
@@ -85,8 +89,9 @@ class Job:
         self._generator = generator
         self._engine = engine or partial(in_turn, generator)
         self._catalogue = catalogue
-        self._settings = settings
+        self._settings, self._vllm = settings, settings.think.asks(settings.vllm)
         self._drops: Counter[str] = Counter()
+        self._reasons: dict[Trigger, str] = {}
 
     async def run(
         self, chosen: Selection, progress: Callable[[Progress], None], *, everything: bool = False, force: bool = False
@@ -102,9 +107,9 @@ class Job:
         await self._generator.check()
         started = time.monotonic()
         version, current = self._store.new_version(), await self._store.current()
-        prompts = {one.trigger: one for one in chosen.prompts}
-        contexts = {key: context_digest(one.prompt, self._settings.vllm) for key, one in prompts.items()}
-        report = Report(self._settings.vllm.model, chosen.covered, len(prompts))
+        prompts = {one.trigger: self._asked(one) for one in chosen.prompts}
+        contexts = {key: context_digest(one.prompt, self._vllm) for key, one in prompts.items()}
+        report = Report(self._vllm.model, chosen.covered, len(prompts), reasoning=self._settings.think.reasoning)
         filled: dict[Trigger, int] = {}
         if not everything:
             filled = await self._copy(version, current, prompts, contexts)
@@ -132,6 +137,9 @@ class Job:
         await self._store.publish(version, asdict(report))
         return version, report, difference
 
+    def _asked(self, one: TriggerPrompt) -> TriggerPrompt:
+        return replace(one, prompt=with_reasons(one.prompt)) if self._settings.think.reasoning else one
+
     async def _copy(
         self,
         version: str,
@@ -149,7 +157,7 @@ class Job:
             for start in range(0, len(same), _COPY_BATCH):
                 lists = await self._store.lists(source, same[start : start + _COPY_BATCH])
                 kept = {key: value for key, value in lists.items() if may_show(value, self._catalogue.finds)}
-                await self._store.stage(version, kept, contexts)
+                await self._store.stage(version, kept, contexts, await self._store.reasons(source, kept))
                 copied |= {key: len(value.queries) for key, value in kept.items()}
         return copied
 
@@ -158,7 +166,7 @@ class Job:
 
         With a temperature every list is a draw, which says nothing; a new checkpoint then needs a new name, or `--all`.
         """
-        if not probes or self._settings.vllm.temperature > 0:
+        if not probes or self._vllm.temperature > 0:
             return False
         known = await self._store.lists(source, [one.trigger for one in probes])
         generations = await self._generator.generate([one.prompt for one in probes])
@@ -180,7 +188,8 @@ class Job:
         wanted = [one for key, one in prompts.items() if key not in filled]
         async for answers in self._engine([one.prompt for one in wanted], self._settings.think.batch_size):
             lists = self._lists(((wanted[at], generation) for at, generation in answers), self._drops)
-            await self._store.stage(version, lists, contexts)
+            await self._store.stage(version, lists, contexts, self._reasons)
+            self._reasons.clear()
             filled.update({key: len(value.queries) for key, value in lists.items()})
             report.tokens += sum(generation.tokens for _, generation in answers if generation is not None)
             report.generated += len(answers)
@@ -202,8 +211,12 @@ class Job:
             drops["refused"] += 1
             return None
         exclude = [] if one.query is None else [one.query]
-        found = parse_list(generation, drops, self._catalogue.finds, exclude)
-        return QueryList(0, now_ms, self._settings.vllm.model, found) if found else None
+        found = parse_answer(one.prompt, generation, drops, self._catalogue.finds, exclude)
+        if found is None:
+            return None
+        if found.rationale:
+            self._reasons[one.trigger] = found.rationale[:_REASONS_KEPT]
+        return QueryList(0, now_ms, self._vllm.model, found.queries)
 
 
 def _by_kind(prompts: Mapping[Trigger, Any], filled: Mapping[Trigger, int]) -> dict[str, tuple[int, int]]:

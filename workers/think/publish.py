@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -67,8 +68,14 @@ class X2QStore:
                 told.add(version)
         return sorted(contexts - told, reverse=True)
 
-    async def stage(self, version: str, lists: Mapping[Trigger, QueryList], contexts: Mapping[Trigger, str]) -> None:
-        """Write lists of a version that is not current yet, and the digests of what they were made from."""
+    async def stage(
+        self,
+        version: str,
+        lists: Mapping[Trigger, QueryList],
+        contexts: Mapping[Trigger, str],
+        reasons: Mapping[Trigger, str] = MappingProxyType({}),
+    ) -> None:
+        """Write lists of a version that is not current yet, the digests of what they were made from, and rationales."""
         if not lists:
             return
         pipe = self._redis.pipeline(transaction=False)
@@ -76,14 +83,22 @@ class X2QStore:
             pipe.set(self._keys.x2q(version, trigger), encode_list(trigger, value), ex=_STAGING_TTL_S)
         await pipe.execute()
         # Only now: a context never speaks of a list that is not there.
-        key = self._keys.x2q_contexts(version)
-        fields = [part for trigger in lists for part in (trigger, contexts[trigger])]
-        await self._redis.eval(lua.NOTE, 1, key, _STAGING_TTL_S, *fields)
+        noted = ((self._keys.x2q_reasons(version), reasons), (self._keys.x2q_contexts(version), contexts))
+        for key, said in noted:
+            fields = [part for trigger in lists if trigger in said for part in (trigger, said[trigger])]
+            if fields:
+                await self._redis.eval(lua.NOTE, 1, key, _STAGING_TTL_S, *fields)
 
     async def contexts(self, version: str) -> dict[Trigger, str]:
         """Return the triggers of a version's lists, and the digest of what each was made from."""
         found = self._redis.hscan_iter(self._keys.x2q_contexts(version), count=_SCAN_BATCH)
         return {trigger.decode(): digest.decode() async for trigger, digest in found}
+
+    async def reasons(self, version: str, triggers: Iterable[Trigger]) -> dict[Trigger, str]:
+        """Return the rationales of a version's lists, of those that have one."""
+        wanted = list(triggers)
+        found = await self._redis.hmget(self._keys.x2q_reasons(version), wanted) if wanted else []
+        return {trigger: raw.decode() for trigger, raw in zip(wanted, found, strict=True) if isinstance(raw, bytes)}
 
     async def lists(self, version: str, triggers: Iterable[Trigger]) -> dict[Trigger, QueryList]:
         """Return those lists of a version that are there and can be read."""

@@ -23,8 +23,11 @@ from service.contracts.keys import (
 )
 from service.contracts.text import normalise
 from service.ranking.filter import reject_reason
+from workers.common.dataset import Dataset
 from workers.common.item_text import MIN_SHOPPERS
+from workers.common.learning import anonymity_floor, read_events
 from workers.common.prompt import render_x2q_category, render_x2q_item, render_x2q_query, render_x2q_segment, tells
+from workers.common.split import part_of
 
 _SHARED: Final = 0.5
 _CHARS_A_TOKEN: Final = 4.0
@@ -48,12 +51,15 @@ class Selection:
     covered: Mapping[str, float]
 
 
-def select(dataset: Path, max_items: int, token_budget: int, list_tokens: float) -> Selection:
+def select(
+    dataset: Path, max_items: int, token_budget: int, list_tokens: float, *, learning: bool = False
+) -> Selection:
     """Return triggers by traffic a token until `token_budget` is spent, at most `max_items` of items.
 
     A trigger costs its prompt and a list of `list_tokens`; one of which a prompt tells nothing (a title of symbols, no
     category) is not chosen, though its traffic counts. Shoppers who refused consent are not counted, and a query
     or a segment of fewer than `MIN_SHOPPERS` shoppers is none (k-anonymity: it would become a key that others read).
+    With `learning`, only what may be learned is looked at (`workers.common.learning`), under the import's floor too.
 
     Raises:
         ArtefactError: the dataset has no items.
@@ -65,8 +71,13 @@ def select(dataset: Path, max_items: int, token_budget: int, list_tokens: float)
         pl.col("title", "category").fill_null("")
     )
     profiles = _profiles(dataset)
-    events = _events(dataset, profiles)
-    found = [*_of_items(items, events), *_of_queries(events), *_of_segments(profiles)]
+    floor = MIN_SHOPPERS
+    if learning:
+        floor, events = anonymity_floor(Dataset(dataset)), read_events(Dataset(dataset))
+        profiles = profiles.filter(pl.col("user_id").map_elements(part_of, return_dtype=pl.String) == "train")
+    else:
+        events = _events(dataset, profiles)
+    found = [*_of_items(items, events), *_of_queries(events, floor), *_of_segments(profiles, floor)]
 
     def worth(one: TriggerPrompt) -> tuple[float, str]:
         return -one.traffic / _tokens(one, list_tokens), one.trigger
@@ -131,20 +142,20 @@ def _of_items(items: pl.DataFrame, events: pl.DataFrame) -> Iterator[TriggerProm
         yield TriggerPrompt(category_trigger(category), render_x2q_category(category), count * _SHARED)
 
 
-def _of_queries(events: pl.DataFrame) -> Iterator[TriggerPrompt]:
+def _of_queries(events: pl.DataFrame, floor: int) -> Iterator[TriggerPrompt]:
     counted = (
         events.filter(pl.col("query") != "")
         .group_by("query")
         .agg(pl.len().alias("acts"), pl.col("user_id").n_unique().alias("shoppers"))
-        .filter(pl.col("shoppers") >= MIN_SHOPPERS)
+        .filter(pl.col("shoppers") >= floor)
     )
     for query, count in counted.select("query", "acts").iter_rows():
         if reject_reason(query) is None:
             yield TriggerPrompt(query_trigger(query), render_x2q_query(query), float(count), query)
 
 
-def _of_segments(profiles: pl.DataFrame) -> Iterator[TriggerPrompt]:
+def _of_segments(profiles: pl.DataFrame, floor: int) -> Iterator[TriggerPrompt]:
     known = profiles.filter(pl.col("consent") & (pl.col("segment") != ""))
     for segment, count in known.group_by("segment").len("shoppers").iter_rows():
-        if count >= MIN_SHOPPERS:
+        if count >= floor:
             yield TriggerPrompt(segment_trigger(segment), render_x2q_segment(segment), float(count))

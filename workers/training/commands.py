@@ -10,9 +10,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from service.contracts.errors import ArtefactError
+from service.contracts.errors import ArtefactError, ConfigError
 from workers.common.dataset import Dataset
 from workers.common.ranked_list import ranker_beside
+from workers.common.reasons import read_lessons
 from workers.training import card, ctr_commands, grpo_commands, samples
 from workers.training.recipe import BaseRecipe, Recipe
 
@@ -26,6 +27,7 @@ grpo_commands.add(app)
 _Data = Annotated[Path, typer.Option(help="dataset directory")]
 _Out = Annotated[Path, typer.Option(help="directory to write")]
 _Seed = Annotated[int | None, typer.Option(help="of all randomness; default: the recipe's")]
+_Reasons = Annotated[Path | None, typer.Option(help="lessons of aigq think distil, learned beside the lists")]
 _Name = Annotated[str, typer.Option(help="name of a file in configs/train")]
 
 
@@ -36,6 +38,7 @@ def sft(
     recipe: _Name = "mini",
     start: Annotated[Path | None, typer.Option(help="checkpoint to go on from; default: from scratch")] = None,
     seed: _Seed = None,
+    reasons: _Reasons = None,
     *,
     next_query: Annotated[
         bool, typer.Option("--next-query", help="teach the next query alone, to compare lists with")
@@ -44,8 +47,10 @@ def sft(
     """Samples, tokenizer, histories, list-level fine-tuning, model card. Run it again after a kill and it resumes."""
     chosen = _recipe(recipe, seed)
     if next_query:
+        if reasons is not None:
+            raise ConfigError("--next-query teaches one query without reasons: leave --reasons out")
         chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update={"label_size": 1})})
-    typer.echo(orjson.dumps(_sft(data, out, chosen, start)))
+    typer.echo(orjson.dumps(_sft(data, out, chosen, start, reasons=reasons)))
 
 
 @app.command(epilog="Example: aigq train merge --adapter models/aigq-smol --out models/aigq-smol-merged")
@@ -59,7 +64,7 @@ def merge(
 
 
 @app.command("all", epilog="Example: aigq train all --data data/shop --recipe mini --out models/aigq-mini")
-def whole_road(data: _Data, out: _Out, recipe: _Name = "mini", seed: _Seed = None) -> None:
+def whole_road(data: _Data, out: _Out, recipe: _Name = "mini", seed: _Seed = None, reasons: _Reasons = None) -> None:
     """CTR ranker (OUT-ctr), its judge (OUT-judge), the ranker of next searches (OUT-ranker), then the model.
 
     Run it again after a kill: what is done stays.
@@ -68,6 +73,8 @@ def whole_road(data: _Data, out: _Out, recipe: _Name = "mini", seed: _Seed = Non
     """
     chosen = _recipe(recipe, seed)  # a wrong name is told before minutes of work
     dataset = Dataset(data)
+    if reasons is not None:
+        next(read_lessons(reasons, dataset.provenance()), None)  # and so is a file of another dataset
     exposed = not dataset.scan_events().filter(pl.col("type") == "hint_exposure").head(1).collect().is_empty()
     made: dict[str, Any] = {}
     for part in ctr_commands.Learners if exposed else ():
@@ -81,7 +88,7 @@ def whole_road(data: _Data, out: _Out, recipe: _Name = "mini", seed: _Seed = Non
             f"{data}: has no hint exposures, so there is no CTR ranker; lists are learned from searches", err=True
         )
     made["ranker"] = str(ranker_beside(out))
-    typer.echo(orjson.dumps({**made, **_sft(data, out, chosen, None, ranker_beside(out))}))
+    typer.echo(orjson.dumps({**made, **_sft(data, out, chosen, None, ranker_beside(out), reasons)}))
 
 
 @app.command(epilog="Example: aigq train ranker --data data/shop --out models/ranker")
@@ -108,8 +115,16 @@ def _save_ranker(shop: samples.Shop, dataset: Dataset, chosen: Recipe, folder: P
     shop.ranker.save(folder, {"data": dataset.provenance(), "cut_off": shop.period[1], "seed": chosen.seed})
 
 
-def _sft(data: Path, out: Path, chosen: Recipe, start: Path | None, ranker_out: Path | None = None) -> dict[str, Any]:
+def _sft(
+    data: Path,
+    out: Path,
+    chosen: Recipe,
+    start: Path | None,
+    ranker_out: Path | None = None,
+    reasons: Path | None = None,
+) -> dict[str, Any]:
     dataset = Dataset(data)
+    lessons = [] if reasons is None else list(read_lessons(reasons, dataset.provenance()))
     if start is not None and not any(start.glob("*.safetensors")):
         raise ArtefactError(f"{start}: is not a checkpoint (no *.safetensors); --start names a directory of models/")
     with Progress(console=Console(stderr=True)) as progress:
@@ -117,11 +132,11 @@ def _sft(data: Path, out: Path, chosen: Recipe, start: Path | None, ranker_out: 
         if ranker_out is not None:
             _save_ranker(shop, dataset, chosen, ranker_out)
         labelling = progress.add_task("samples", total=len(shop.histories))
-        rows = samples.build(shop, chosen.data, chosen.seed, lambda done: progress.advance(labelling, done))
+        rows = samples.build(shop, chosen.data, chosen.seed, lambda done: progress.advance(labelling, done), lessons)
     rng = np.random.default_rng(chosen.seed)
     passes = 0 if start else chosen.data.lm_passes
     histories = [sample for _ in range(passes) for sample in samples.lm_samples(shop, rng)]
-    typer.echo(f"{len(histories)} windows of histories, {len(rows)} lists", err=True)
+    typer.echo(f"{len(histories)} windows of histories, {len(rows)} lists, {len(lessons)} with reasons", err=True)
     # Only now, once the data is known to be good: these imports take seconds.
     from transformers import PreTrainedTokenizerFast  # noqa: PLC0415
 
@@ -138,11 +153,15 @@ def _sft(data: Path, out: Path, chosen: Recipe, start: Path | None, ranker_out: 
         phrases = samples.phrases(shop, chosen.tokenizer.queries)
         tokenizer = tokenizers.train((row.text for row in rows), chosen.tokenizer.vocabulary, phrases)
         started_from = "scratch"
+    if lessons:
+        tokenizers.learn_reasons(tokenizer)
     before = start
     if histories and chosen.lm is not None:
         before = out.with_name(f"{out.name}.lm")
         stage.train(histories, tokenizer, chosen, chosen.lm, before)
     figures = stage.train(rows, tokenizer, chosen, chosen.sft, out, before)
+    teachers = ", ".join(sorted({one.teacher for one in lessons}))
+    taught = {"lessons with reasons": f"{len(lessons)} by {teachers}"} if lessons else {}
     if runs.is_main():
-        card.write(out, chosen, dataset.manifest, figures, started_from)
+        card.write(out, chosen, {**dataset.manifest, **taught}, figures, started_from)
     return {"model": str(out), **figures}

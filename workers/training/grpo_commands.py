@@ -17,9 +17,9 @@ from service.ranking.catalogue import digest
 from service.ranking.inverted_index import InvertedIndex
 from workers.common.dataset import Dataset
 from workers.common.item_text import texts
+from workers.common.learning import read_events
 from workers.training import card, samples
 from workers.training.recipe import GrpoRecipe, Recipe
-from workers.training.sessions import read_events
 
 
 def add(app: typer.Typer) -> None:

@@ -2,12 +2,11 @@
 
 lm:  a shopper's history; each known query in it is learned, given all that came before it.
 u2q: a shopper until a moment -> the label list of that moment.
-x2q: an item or a category -> what shoppers search before and after it.
+x2q: an item or a category -> what shoppers search before and after it; with lessons, also its reasons, then a list.
 """
 
 import re
-from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Self
@@ -22,7 +21,8 @@ from service.ranking.next_search import Candidates, NextSearch
 from service.ranking.shopper_context import ShopperContext
 from service.ranking.shortlist import distinct, shortlist
 from workers.common.dataset import Dataset
-from workers.common.item_text import MIN_SHOPPERS, surrogates
+from workers.common.item_text import surrogates
+from workers.common.learning import anonymity_floor, read_events
 from workers.common.prompt import (
     BEHAVIOUR,
     HINTS,
@@ -34,14 +34,16 @@ from workers.common.prompt import (
     render_u2q,
     render_x2q_category,
     render_x2q_item,
+    with_reasons,
 )
+from workers.common.reasons import Lesson, render_reasoned
 from workers.training.counts import Production
 from workers.training.ctr import FOLDS, fold_of
 from workers.training.labels import order, trigger_label
 from workers.training.next_search import catalogue, context_of, learn
 from workers.training.query_counts import ItemWords, count
 from workers.training.recipe import DataRecipe
-from workers.training.sessions import Act, History, Moment, histories, learning_period, moments, read_events
+from workers.training.sessions import Act, History, Moment, histories, learning_period, moments
 
 _TITLE_SHARE = 0.1
 """How often an item is told by its title although words for it are known: new items have nothing else."""
@@ -50,7 +52,6 @@ _CANDIDATE_DROPOUT = 0.1
 _TOKEN = re.compile(r"(<[^<>]+>)")
 """Fields hold no angle brackets, so this finds the prompt's own tokens alone."""
 _QUERY_TOKENS = (BEHAVIOUR["search"], BEHAVIOUR["hint_click"])
-_PROFILE_VALUES = 256
 _CATEGORY_TIMES = 4
 """Few categories, many items: told several times, so that they are learned too."""
 
@@ -99,8 +100,7 @@ class Shop:
         """
         events, items = read_events(dataset), dataset.items()
         people, period = histories(events, dataset), learning_period(dataset)
-        floor = int(dataset.manifest.get("k_anonymity", {}).get("min_shoppers", 1))
-        min_shoppers = max(recipe.min_shoppers, floor)
+        min_shoppers = anonymity_floor(dataset, recipe.min_shoppers)
         described, words = catalogue(items), ItemWords(items)
         profiles = dataset.profiles().select("user_id", cs.string().exclude("user_id"))
 
@@ -128,14 +128,19 @@ class Shop:
         return Action(act.type, act.ts, names.get(item_id, ""))
 
 
-def build(shop: Shop, recipe: DataRecipe, seed: int, progress: Callable[[int], None]) -> list[Sample]:
+def build(
+    shop: Shop, recipe: DataRecipe, seed: int, progress: Callable[[int], None], lessons: Sequence[Lesson] = ()
+) -> list[Sample]:
     """Return all list samples (u2q and x2q), shuffled by `seed`; `progress` hears of shoppers done.
+
+    `lessons` are learned beside the plain lists: which of the two is asked for, a prompt's last token says.
 
     Raises:
         ArtefactError: the dataset gives no sample.
     """
     rng = np.random.default_rng(seed)
     samples = [Sample.listed(prompt, queries[: recipe.label_size]) for prompt, queries in x2q_labels(shop)]
+    samples += reasoned(shop, lessons)
     for history in shop.histories:
         drawn = moments(history, recipe.cuts_per_shopper, recipe.label_window_days, shop.period, rng)
         samples += filter(None, [u2q_sample(moment, history.profile, shop, recipe, rng) for moment in drawn])
@@ -174,14 +179,19 @@ def x2q_labels(shop: Shop) -> Iterator[tuple[str, list[str]]]:
             yield from [(render_x2q_category(category), queries)] * _CATEGORY_TIMES
 
 
+def reasoned(shop: Shop, lessons: Iterable[Lesson]) -> Iterator[Sample]:
+    """Yield the rows that teach reasons; a query that too few shoppers searched is not learned, whoever suggests it."""
+    known = shop.production.popularity
+    rare = {act.query for history in shop.histories for act in history.acts} - known.keys()
+    for one in lessons:
+        if queries := [query for query in one.queries if query not in rare]:
+            taught = render_reasoned(one.rationale, queries)
+            yield Sample(((with_reasons(one.prompt), False), (taught, True)))
+
+
 def phrases(shop: Shop, queries: int) -> list[str]:
-    """Return what is worth a token of its own: the most searched `queries`, and what profiles often say."""
-    if not queries:
-        return []
-    said = Counter(field(value) for history in shop.histories for value in history.profile.values())
-    often = [value for value, shoppers in said.most_common(_PROFILE_VALUES) if value and shoppers >= MIN_SHOPPERS]
-    known = map(field, islice(shop.production.popularity, queries))
-    return list(dict.fromkeys([*(SEPARATOR + query for query in known), *often]))
+    """Return the most searched `queries` as prompts and lists say them: what is worth a token of its own."""
+    return list(dict.fromkeys(SEPARATOR + field(query) for query in islice(shop.production.popularity, queries)))
 
 
 def lm_samples(shop: Shop, rng: np.random.Generator) -> list[Sample]:

@@ -12,11 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from service.contracts.errors import ArtefactError
-from service.contracts.text import normalise
 from workers.common.dataset import Dataset
-from workers.common.prompt import BEHAVIOUR
-from workers.common.split import Part, cut_off, part_of
+from workers.common.split import cut_off
 
 DAY_S = 86400.0
 _SOON_SHARE = 0.6
@@ -58,33 +55,8 @@ class Moment:
         return frozenset(act.query for act in self.before if act.query is not None)
 
 
-def read_events(dataset: Dataset, parts: Sequence[Part] = ("train",)) -> pl.DataFrame:
-    """Return the behaviour of the shoppers of `parts`, in shopper and time order, with `query` normalised.
-
-    Raises:
-        ArtefactError: nobody of them searched before the cut-off.
-    """
-    refused = set(dataset.profiles().filter(~pl.col("consent"))["user_id"])
-    events = (
-        dataset.scan_events()
-        .select("user_id", "ts", "type", "query", "item_id")
-        .filter(pl.col("type").is_in(list(BEHAVIOUR)) & (pl.col("ts") < cut_off(dataset.manifest)))
-        .sort("user_id", "ts", maintain_order=True)
-        .collect()
-    )
-    known = [user for user in events["user_id"].unique().to_list() if user not in refused and part_of(user) in parts]
-    events = events.filter(pl.col("user_id").is_in(known))
-    texts = events["query"].drop_nulls().unique().to_list()
-    if not texts:
-        raise ArtefactError(
-            f"{dataset.root}: nobody of {'/'.join(parts)} searched before the cut-off, so there is nothing to learn; "
-            "use logs of a longer period or of more shoppers"
-        )
-    return events.with_columns(pl.col("query").replace({text: normalise(text) for text in texts}))
-
-
 def histories(events: pl.DataFrame, dataset: Dataset) -> list[History]:
-    """Return `events` (of `read_events`) by shopper, with the shoppers' profiles."""
+    """Return `events` (of `workers.common.learning`) by shopper, with the shoppers' profiles."""
     profiles = {
         row.pop("user_id"): {name: value for name, value in row.items() if isinstance(value, str)}
         for row in dataset.profiles().iter_rows(named=True)

@@ -7,7 +7,7 @@ half-written one.
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,18 @@ from accelerate import PartialState
 from datasets import Dataset
 from transformers import (
     PreTrainedTokenizerFast,
-    Qwen3Config,
     Qwen3ForCausalLM,
 )
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from workers.common.prompt import CANDIDATES_KEY, SEPARATOR
+from workers.common.prompt import CANDIDATES_KEY, HINTS, SEPARATOR
 from workers.training import base, runs
 from workers.training.composed import Composition
 from workers.training.loss_log import LossLog, plot_loss
 from workers.training.recipe import ModelRecipe, Recipe, StageRecipe
 from workers.training.samples import Sample
+from workers.training.scratch import new_model
 from workers.training.tokenizer import openings, parts
 
 ATTENTION = "sdpa" if torch.cuda.is_available() else "eager"
@@ -57,27 +57,6 @@ def tokenise(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerFast, max_
             rows["input_ids"].append(ids)
             rows["completion_mask"].append(mask)
     return Dataset.from_dict(rows)
-
-
-def new_model(recipe: ModelRecipe, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
-    """Return an untrained Qwen3 model of the recipe's size."""
-    build: Callable[[Qwen3Config], Qwen3ForCausalLM] = Qwen3ForCausalLM  # its constructor has no types
-    return build(
-        Qwen3Config(
-            vocab_size=len(tokenizer),
-            hidden_size=recipe.hidden_size,
-            intermediate_size=recipe.intermediate_size,
-            num_hidden_layers=recipe.layers,
-            num_attention_heads=recipe.heads,
-            num_key_value_heads=recipe.kv_heads,
-            head_dim=recipe.head_dim,
-            max_position_embeddings=recipe.max_tokens,
-            tie_word_embeddings=True,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
 
 
 class ListTrainer(SFTTrainer):
@@ -215,6 +194,8 @@ def _beginning(
         return base.begin(recipe, tokenizer, start), None
     composition = Composition(parts(tokenizer))
     model: Any = base.begin(recipe, tokenizer, start) if start else new_model(recipe.model, tokenizer)
+    if len(tokenizer) > model.config.vocab_size:
+        _widen(model, tokenizer)
     table = model.get_input_embeddings().weight
     if start:
         table.data = composition.part(table.data)
@@ -249,6 +230,14 @@ def _arguments(stage: StageRecipe, steps: int, seed: int, work: Path) -> SFTConf
         dataloader_num_workers=0,
         dataset_num_proc=None,
     )
+
+
+def _widen(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Give the model rows for tokens that its checkpoint has not; they begin as `<hints>`, which ends prompts too."""
+    known = model.config.vocab_size
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    table: torch.nn.Parameter = model.model.embed_tokens.weight
+    table.data[known:] = table.data[tokenizer.convert_tokens_to_ids(HINTS)]
 
 
 def _digest(samples: Sequence[Sample]) -> str:

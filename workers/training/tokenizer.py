@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from workers.common.prompt import BOS, EOS, PAD, SEPARATOR, SPECIAL_TOKENS
+from workers.common.prompt import BOS, EOS, PAD, REASONS, SEPARATOR, SPECIAL_TOKENS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -45,6 +45,11 @@ def train(texts: Iterable[str], vocabulary: int, phrases: Sequence[str] = ()) ->
     tokenizer.add_tokens(whole)
     wrap: Callable[..., PreTrainedTokenizerFast] = PreTrainedTokenizerFast  # its constructor has no types
     return wrap(tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=PAD)
+
+
+def learn_reasons(tokenizer: "PreTrainedTokenizerFast") -> None:
+    """Add the token that asks for reasons, if it is not there; models without reasons have none."""
+    tokenizer.add_tokens([AddedToken(REASONS, special=True)], special_tokens=True)
 
 
 def _comes_back(phrase: str) -> bool:

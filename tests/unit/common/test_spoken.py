@@ -3,7 +3,7 @@
 from hypothesis import given
 
 from tests.support import ANY_TEXT
-from workers.common.prompt import Action, render_u2q, render_x2q_category, render_x2q_item
+from workers.common.prompt import Action, render_u2q, render_x2q_category, render_x2q_item, with_reasons
 from workers.common.spoken import spoken
 
 
@@ -20,6 +20,15 @@ def test_a_shopper_in_words() -> None:
     assert said[3] == "- just now, the shopper opened the product 'camping tent'."
     assert said[4] == "- just now, the shopper put into the cart the product 'stove'."
     assert said[5] == "What others searched then: 'gas', 'pan'."
+
+
+def test_reasons_in_words() -> None:
+    """The same form as our own models: what comes before `<hints>` is the rationale."""
+    prompt = render_x2q_item("Gas Stove", "Outdoors > Stoves")
+    plain, reasoned = spoken(prompt), spoken(with_reasons(prompt))
+    assert "<hints>" not in plain
+    assert "Then write <hints>" in reasoned
+    assert [line for line in reasoned.splitlines() if "<hints>" not in line] == plain.splitlines()
 
 
 def test_a_trigger_in_words() -> None:

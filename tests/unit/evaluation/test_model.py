@@ -1,6 +1,7 @@
 """The model's lists: prompt, parser, merge and catalogue are those of the workers and the service."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.unit.evaluation.shops import CUT, DAY
 from workers.common.dataset import Dataset
 from workers.common.fake_generator import FakeGenerator
 from workers.common.generator import Generation
+from workers.common.prompt import render_x2q_item, with_reasons
 from workers.common.ranked_list import Ranker
 from workers.evaluation import learned
 from workers.evaluation.cases import Act, Case, Item, Split
@@ -118,7 +120,7 @@ def test_merged_is_what_a_request_would_answer(catalogue: Catalogue, split: Spli
     assert list(prompts) == [category_trigger("All > tent"), item_trigger(item)]
     assert list(trigger_prompts(split, [case], catalogue, max_items=0)) == [category_trigger("All > tent")]
     answers = {prompts[item_trigger(item)]: Generation("sleeping bag\nzzz", 3, truncated=False)}
-    x2q = trigger_lists(prompts, answers, catalogue.finds)
+    x2q = trigger_lists(prompts, answers, catalogue.finds, Counter())
     assert {key: [one.query for one in queries] for key, queries in x2q.items()} == {
         item_trigger(item): ["sleeping bag"]
     }
@@ -133,3 +135,16 @@ def test_merged_is_what_a_request_would_answer(catalogue: Catalogue, split: Spli
     assert "tent" in merged.suggest([own])[0]
     assert "tent" not in merged.suggest([own], novel=True)[0]
     catalogue.close()
+
+
+def test_lists_with_reasons_are_read_as_the_think_job_reads_them(catalogue: Catalogue) -> None:
+    """By the prompt that asked; one without reasons is counted, and no list."""
+    one, other = (with_reasons(render_x2q_item(title, "all")) for title in ("tent", "lamp"))
+    answers = {
+        one: Generation("goes with bags<hints>sleeping bag\nzzz", 6, truncated=False),
+        other: Generation("sleeping bag", 2, truncated=False),
+    }
+    drops: Counter[str] = Counter()
+    found = trigger_lists({"item:1": one, "item:2": other}, answers, catalogue.finds, drops)
+    assert {key: [query.query for query in queries] for key, queries in found.items()} == {"item:1": ["sleeping bag"]}
+    assert drops == {"finds_nothing": 1, "no_list": 1}

@@ -45,7 +45,7 @@ TWINS: dict[str, Any] = {
 }
 WORDS = ("tent", "stove", "lamp", "boots")
 ROWS = [
-    Sample.listed(f"<u2q><search>{WORDS[n % 4]}<1_day_ago><hints>", [WORDS[(n + 1) % 4], f"best {WORDS[n % 4]}"])
+    Sample.listed(f"<u2q><search>\n{WORDS[n % 4]}<1_day_ago><hints>", [WORDS[(n + 1) % 4], f"best {WORDS[n % 4]}"])
     for n in range(32)
 ]
 

@@ -1,5 +1,6 @@
 """Samples: what training may see, and what a label is."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from service.contracts.errors import ArtefactError
 from workers.common.dataset import EVENT_SCHEMA, ITEM_SCHEMA, PROFILE_SCHEMA, Dataset, DatasetWriter
+from workers.common.reasons import Lesson
 from workers.common.split import part_of
 from workers.training.recipe import DataRecipe
 from workers.training.samples import Sample, Shop, build, lm_samples
@@ -148,3 +150,27 @@ def test_the_importers_floor_holds_for_labels(tmp_path: Path) -> None:
     assert read(dataset).production.popularity
     dataset.manifest["k_anonymity"] = {"min_shoppers": 20}
     assert not read(dataset).production.popularity
+
+
+def test_lessons_teach_reasons_beside_the_plain_lists(shop: Shop, samples: list[Sample]) -> None:
+    """The prompt's end says which is asked for; what one shopper searched is not learned from a teacher either."""
+    lesson = Lesson(
+        "item:tent",
+        "<x2q><item>\ndome tent<category>\ntents<hints>",
+        "tents; next stoves",
+        ["camping stove", "secret of shopper aa", "new idea"],
+        "wise",
+    )
+    found = build(shop, RECIPE, 7, lambda _: None, [lesson])
+    assert [one for one in found if "<reasons>" in one.text] == [
+        Sample(
+            (
+                ("<x2q><item>\ndome tent<category>\ntents<reasons>", False),
+                ("tents; next stoves<hints>\ncamping stove\nnew idea", True),
+            )
+        )
+    ]
+    assert len(found) == len(samples) + 1
+    assert len(build(shop, RECIPE, 7, lambda _: None, [replace(lesson, queries=["secret of shopper aa"])])) == len(
+        samples
+    )

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.common.prompt import SEPARATOR, SPECIAL_TOKENS, render_list
-from workers.training.tokenizer import openings, parts, train
+from workers.common.prompt import REASONS, SEPARATOR, SPECIAL_TOKENS, render_list
+from workers.training.tokenizer import learn_reasons, openings, parts, train
 
 QUERIES = ("phone", "phone case", "dog food", "手机壳", "cafe", "café")
 PHRASES = (*(SEPARATOR + query for query in QUERIES), "young families", "café")
@@ -62,6 +62,18 @@ def test_parts_are_the_words_tokens() -> None:
     for one, some in found.items():
         assert TOKENIZER.decode(some) == TOKENIZER.decode([one])
         assert not found.keys() & set(some)
+
+
+def test_reasons_are_one_token_once_learned() -> None:
+    """Only then, so that who asks for reasons can tell a model that has none; other tokens stay what they were."""
+    own = train(["phone case"], 320, PHRASES)
+    before = own("phone case<hints>", add_special_tokens=False)["input_ids"]
+    assert len(own(REASONS, add_special_tokens=False)["input_ids"]) > 1
+    for _ in range(2):
+        learn_reasons(own)
+    assert own(REASONS, add_special_tokens=False)["input_ids"] == [len(own) - 1]
+    assert own("phone case<hints>", add_special_tokens=False)["input_ids"] == before
+    assert len(own) - 1 not in parts(own)
 
 
 def test_without_phrases_nothing_is_added() -> None:

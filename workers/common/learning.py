@@ -1,0 +1,42 @@
+"""The behaviour that may be learned from: of the right shoppers, before the cut-off, none of who refused consent."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from service.contracts.errors import ArtefactError
+from service.contracts.text import normalise
+from workers.common.dataset import Dataset
+from workers.common.item_text import MIN_SHOPPERS
+from workers.common.prompt import BEHAVIOUR
+from workers.common.split import Part, cut_off, part_of
+
+
+def anonymity_floor(dataset: Dataset, at_least: int = MIN_SHOPPERS) -> int:
+    """Return how many shoppers must have searched a query before others hear of it: the import's floor, if higher."""
+    return max(at_least, int(dataset.manifest.get("k_anonymity", {}).get("min_shoppers", 1)))
+
+
+def read_events(dataset: Dataset, parts: Sequence[Part] = ("train",)) -> pl.DataFrame:
+    """Return the behaviour of the shoppers of `parts`, in shopper and time order, with `query` normalised.
+
+    Raises:
+        ArtefactError: nobody of them searched before the cut-off.
+    """
+    refused = set(dataset.profiles().filter(~pl.col("consent"))["user_id"])
+    events = (
+        dataset.scan_events()
+        .select("user_id", "ts", "type", "query", "item_id")
+        .filter(pl.col("type").is_in(list(BEHAVIOUR)) & (pl.col("ts") < cut_off(dataset.manifest)))
+        .sort("user_id", "ts", maintain_order=True)
+        .collect()
+    )
+    known = [user for user in events["user_id"].unique().to_list() if user not in refused and part_of(user) in parts]
+    events = events.filter(pl.col("user_id").is_in(known))
+    texts = events["query"].drop_nulls().unique().to_list()
+    if not texts:
+        raise ArtefactError(
+            f"{dataset.root}: nobody of {'/'.join(parts)} searched before the cut-off, so there is nothing to learn; "
+            "use logs of a longer period or of more shoppers"
+        )
+    return events.with_columns(pl.col("query").replace({text: normalise(text) for text in texts}))
