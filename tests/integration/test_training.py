@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.common.prompt import EOS, SPECIAL_TOKENS, with_reasons
+from workers.common.prompt import EOS, SEPARATOR, SPECIAL_TOKENS, with_reasons
 from workers.common.reasons import render_reasoned
 from workers.training.recipe import Recipe
 from workers.training.samples import Sample
@@ -66,7 +66,7 @@ def test_the_model_answers_with_the_list_it_was_taught(trained: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(trained, dtype=torch.float32)
     ids = tokenizer("<u2q><search>\ntent<hints>", return_tensors="pt", add_special_tokens=False)["input_ids"]
     made = model.generate(ids, max_new_tokens=60, do_sample=False)[0, ids.shape[1] :]
-    assert tokenizer.decode(made, skip_special_tokens=True) == "stove\nstove for camping\nbest stove"
+    assert tokenizer.decode(made, skip_special_tokens=True) == "\nstove\nstove for camping\nbest stove"
     assert made[-1] == tokenizer.convert_tokens_to_ids(EOS)
 
 
@@ -120,9 +120,10 @@ def test_reasons_are_learned_by_a_model_that_had_none(trained: Path, recipe: Rec
     plain = toy_samples(120)
     taught = []
     for sample in plain:
-        (prompt, _), (queries, _) = sample.pieces
-        said = f"next {queries.splitlines()[0]}"
-        taught.append(Sample(((with_reasons(prompt), False), (render_reasoned(said, queries.splitlines()), True))))
+        (prompt, _), (listed, _) = sample.pieces
+        queries = listed.split(SEPARATOR)[1:]
+        reasoned = render_reasoned(f"next {queries[0]}", queries)
+        taught.append(Sample(((with_reasons(prompt), False), (reasoned, True))))
     sft.train([*plain, *taught], own, recipe, recipe.sft, tmp_path / "toy", trained)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "toy", dtype=torch.float32)
     own = AutoTokenizer.from_pretrained(tmp_path / "toy")
@@ -133,9 +134,9 @@ def test_reasons_are_learned_by_a_model_that_had_none(trained: Path, recipe: Rec
         text: str = own.decode(made, skip_special_tokens=False)
         return text.removesuffix(EOS)
 
-    queries = "stove\nstove for camping\nbest stove"
-    assert answer("<u2q><search>\ntent<hints>") == queries
-    assert answer("<u2q><search>\ntent<reasons>") == f"next stove<hints>{queries}"
+    expected = "\nstove\nstove for camping\nbest stove"
+    assert answer("<u2q><search>\ntent<hints>") == expected
+    assert answer("<u2q><search>\ntent<reasons>") == f"next stove<hints>{expected}"
 
 
 def test_what_began_an_earlier_line_is_held_against_the_model() -> None:

@@ -4,13 +4,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import orjson
+
 from service.contracts.codecs import ScoredQuery
-from service.contracts.errors import ConfigError
+from service.contracts.errors import ArtefactError, ConfigError
 from service.contracts.text import near_key
 from service.ranking.filter import reject_reason
 from service.ranking.merge import ranked_score
 from service.ranking.shopper_context import ShopperContext
 from workers.common.list_parser import LIST_SIZE
+from workers.common.prompt import CANDIDATES_KEY
 
 
 class Ranker(Protocol):
@@ -48,6 +51,21 @@ def ranked_list(
 def ranker_beside(model: Path) -> Path:
     """Return where the ranker of next searches that goes with a checkpoint lies (`aigq train all`)."""
     return model.with_name(f"{model.name}-ranker")
+
+
+def candidates_taught(model: Path) -> int:
+    """Return how many candidates prompts told when a checkpoint was taught; 0 for models that were taught otherwise.
+
+    Raises:
+        ArtefactError: its config.json is missing or broken.
+    """
+    file = model / "config.json"
+    try:
+        return int(orjson.loads(file.read_bytes()).get(CANDIDATES_KEY, 0))
+    except (OSError, ValueError, AttributeError) as error:
+        raise ArtefactError(
+            f"{file}: is not a checkpoint's ({error}); name a directory that aigq train wrote"
+        ) from None
 
 
 def open_ranker(folder: Path) -> Ranker:

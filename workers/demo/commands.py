@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from service.ranking.catalogue import Catalogue
 from workers.common import artefacts
 from workers.common.processes import Processes, StartError, aigq
-from workers.common.ranked_list import ranker_beside
+from workers.common.ranked_list import candidates_taught, ranker_beside
 from workers.demo import sample, show, stack
 from workers.demo.story import Story
 
@@ -80,9 +80,10 @@ def _play(
     env = {
         "AIGQ_SERVICE_ARTEFACTS": str(var / "artefacts"),
         "AIGQ_THINK_TOKEN_BUDGET": str(_THINK_TOKENS),
-        **({} if ranker is None else {"AIGQ_DIRECT_RANKER": str(ranker)}),
         **store,
     }
+    if ranker is not None:
+        env |= {"AIGQ_DIRECT_RANKER": str(ranker), "AIGQ_DIRECT_CANDIDATES": str(candidates_taught(model))}
     env["AIGQ_VLLM_URL"], wait_for_vllm = stack.start_vllm(processes, model)
     with _step(console, "sample shop's logs and the catalogue artefact"):
         data = _dataset(var)

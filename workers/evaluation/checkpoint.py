@@ -7,7 +7,6 @@ from typing import Final
 import orjson
 
 from service.contracts.errors import ArtefactError
-from workers.common.prompt import CANDIDATES_KEY
 from workers.evaluation.libraries import optional
 
 _NEEDED: Final = ("config.json", "tokenizer.json")
@@ -36,20 +35,10 @@ def context_length(path: Path) -> int:
     Raises:
         ArtefactError: config.json is not a model's.
     """
-    return _number(path, "max_position_embeddings")
-
-
-def candidates(path: Path) -> int:
-    """Return how many candidates prompts told when the model was taught; 0 for models that were taught otherwise."""
-    return _number(path, CANDIDATES_KEY, 0)
-
-
-def _number(path: Path, key: str, default: int | None = None) -> int:
     try:
-        found = orjson.loads((path / "config.json").read_bytes())
-        return int(found[key] if default is None else found.get(key, default))
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
-        raise ArtefactError(f"{path / 'config.json'}: does not give {key}; {_FIX}") from None
+        return int(orjson.loads((path / "config.json").read_bytes())["max_position_embeddings"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        raise ArtefactError(f"{path / 'config.json'}: does not give max_position_embeddings; {_FIX}") from None
 
 
 def mean_tokens(path: Path, prompts: Sequence[str]) -> float:

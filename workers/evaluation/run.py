@@ -20,7 +20,7 @@ from service.ranking.catalogue import Catalogue
 from workers.common.dataset import ITEMS, Dataset
 from workers.common.generator import Generation
 from workers.common.prompt import with_reasons
-from workers.common.ranked_list import Ranker, open_ranker, ranker_beside
+from workers.common.ranked_list import Ranker, candidates_taught, open_ranker, ranker_beside
 from workers.evaluation import checkpoint, learned
 from workers.evaluation.baselines import NAMES, tuned_baselines
 from workers.evaluation.cases import Split, read_split
@@ -172,7 +172,7 @@ def _ask(
     """Return the lists of one checkpoint and, if it is the one served, the merged lists with it and without."""
     items = catalogue.items(list(split.items))
     words = {item_id: item.words for item_id, item in items.items()}
-    limit = checkpoint.candidates(path)
+    limit = candidates_taught(path)
     prompts = {
         case.user_id: prompt_of(case, words, split.now, candidates_of(case, ranker, items, split.now, limit))
         for case in split.test
