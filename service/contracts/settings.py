@@ -83,11 +83,13 @@ class VllmSettings(_Section):
     max_tokens: int = Field(96, ge=8, le=4096, description="token cap of one list")
     temperature: float = Field(0.0, ge=0, le=2)
     presence_penalty: float = Field(2.0, ge=0, le=2, description="keeps small models from repeating themselves")
+    frequency_penalty: float = Field(2.0, ge=0, le=2, description="the same, where a known query is one token")
 
     @property
     def recipe(self) -> tuple[str | bool | float, ...]:
         """All by which the same prompt gets another list; what digests of lists are made from."""
-        return (self.model, self.chat, self.max_tokens, self.temperature, self.presence_penalty)
+        penalties = (self.presence_penalty, self.frequency_penalty)
+        return (self.model, self.chat, self.max_tokens, self.temperature, *penalties)
 
 
 class DirectSettings(_Section):
@@ -117,14 +119,15 @@ class ThinkSettings(_Section):
     reasoning: bool = Field(default=False, description="ask for a rationale before each list; the model must know how")
     reasoning_tokens: int = Field(192, ge=16, le=8192, description="token cap of a rationale and its list")
     reasoning_penalty: float = Field(
-        0.0, ge=0, le=2, description="presence penalty then: a list says what its rationale said"
+        0.0, ge=0, le=2, description="both penalties then: a list says what its rationale said"
     )
 
     def asks(self, vllm: VllmSettings) -> VllmSettings:
         """Return how the model is asked for lists of triggers."""
         if not self.reasoning:
             return vllm
-        return vllm.model_copy(update={"max_tokens": self.reasoning_tokens, "presence_penalty": self.reasoning_penalty})
+        penalties = dict.fromkeys(("presence_penalty", "frequency_penalty"), self.reasoning_penalty)
+        return vllm.model_copy(update={"max_tokens": self.reasoning_tokens, **penalties})
 
 
 class SinkSettings(_Section):

@@ -149,6 +149,7 @@ class VllmGenerator:
             "max_tokens": self._settings.max_tokens,
             "temperature": self._settings.temperature,
             "presence_penalty": self._settings.presence_penalty,
+            "frequency_penalty": 0.0 if self._settings.chat else self._settings.frequency_penalty,
         }
 
     def _accepted(self, response: httpx.Response, without: str) -> bool:

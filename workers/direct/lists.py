@@ -45,7 +45,7 @@ class ListMaker:
         now, candidates = time.time(), list[str]()
         if self._ranker is not None and self._settings.direct.candidates:
             context = self._context(shopper, now)
-            ranked = self._ranker.chances(context)
+            ranked = filter(self._catalogue.finds, self._ranker.chances(context))
             candidates = self._ranker.shortlist(context, ranked, self._settings.direct.candidates)
         return shopper_prompt(shopper.behaviour, shopper.profile, self._catalogue, now, candidates)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from service.contracts.codecs import QUERY_TYPES, BehaviourEntry, ScoredQuery
 from service.contracts.settings import BehaviourSettings
-from service.ranking.catalogue import Item
+from service.ranking.catalogue import Catalogue, Item
 from service.ranking.merge import recent_searches
 from service.ranking.shopper_context import ShopperContext
 from workers.common.generator import Generation
@@ -42,12 +42,13 @@ def prompt_of(case: Case, words: Mapping[str, str], now: float, candidates: Sequ
     return render_u2q(actions_of(case, words), case.profile, now, candidates)
 
 
-def candidates_of(case: Case, ranker: Ranker | None, items: Mapping[str, Item], now: float, limit: int) -> list[str]:
+def candidates_of(case: Case, ranker: Ranker | None, catalogue: Catalogue, now: float, limit: int) -> list[str]:
     """Return what the Direct prompt of a case tells of the ranker's candidates."""
     if ranker is None or not limit:
         return []
+    items = catalogue.items([act.ref for act in case.history[-KEPT:] if act.type not in QUERY_TYPES])
     context = context_of(case, items, now)
-    return ranker.shortlist(context, ranker.chances(context), limit)
+    return ranker.shortlist(context, filter(catalogue.finds, ranker.chances(context)), limit)
 
 
 def context_of(case: Case, items: Mapping[str, Item], now: float) -> ShopperContext:

@@ -170,11 +170,10 @@ def _ask(
     merged: bool,
 ) -> _Asked:
     """Return the lists of one checkpoint and, if it is the one served, the merged lists with it and without."""
-    items = catalogue.items(list(split.items))
-    words = {item_id: item.words for item_id, item in items.items()}
+    words = {item_id: item.words for item_id, item in catalogue.items(list(split.items)).items()}
     limit = candidates_taught(path)
     prompts = {
-        case.user_id: prompt_of(case, words, split.now, candidates_of(case, ranker, items, split.now, limit))
+        case.user_id: prompt_of(case, words, split.now, candidates_of(case, ranker, catalogue, split.now, limit))
         for case in split.test
     }
     think = settings.think

@@ -43,7 +43,7 @@ class Window:
 
 async def test_the_oldest_actions_are_left_out() -> None:
     """Only of the prompt that is too long; the others of its batch are told whole."""
-    window = Window(60)
+    window = Window(62)
     found = await window.generate(SHORT, LONG)
     assert [one and one.shortened for one in found] == [False, True]
     assert window.asked == [SHORT, LAST_TWO]
