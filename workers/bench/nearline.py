@@ -28,6 +28,7 @@ from service.ranking.catalogue import Catalogue
 from workers.bench.common import KEYS, machine, sample_artefacts, spread
 from workers.common.dataset import Dataset
 from workers.common.processes import Processes, aigq, answers, free_port
+from workers.common.ranked_list import Ranker, candidates_taught, open_ranker, ranker_beside
 from workers.common.shopper_prompt import shopper_prompt
 from workers.common.vllm_server import ENV, command
 
@@ -74,10 +75,10 @@ class Visitor:
             for kind, age, ref in self.actions
         ]  # fmt: skip
 
-    def prompt(self, catalogue: Catalogue, now: float) -> str:
+    def prompt(self, catalogue: Catalogue, now: float, ranker: Ranker | None = None, candidates: int = 0) -> str:
         """Return what the worker renders of it."""
         entries = [BehaviourEntry(kind, now - age, ref) for kind, age, ref in reversed(self.actions)]
-        return shopper_prompt(entries, {}, catalogue, now)
+        return shopper_prompt(entries, {}, catalogue, now, ranker, candidates)
 
 
 def run(plan: Plan, model: Path, data: Path | None, var: Path, tell: Callable[[str], None]) -> Report:
@@ -90,6 +91,7 @@ def run(plan: Plan, model: Path, data: Path | None, var: Path, tell: Callable[[s
     artefacts = artefacts_of(data, var, tell)
     catalogue = Catalogue.open(artefacts)
     crowd = visitors(Dataset(data or var / "shop"), plan.shoppers * (plan.repeats + 1))
+    ranker, candidates = ranker_of(model)
     with running_path(model, artefacts, var, tell) as path:
         tell("vLLM's own engine")
         engine = _Engine(model, var / "logs" / "engine.log")
@@ -98,7 +100,7 @@ def run(plan: Plan, model: Path, data: Path | None, var: Path, tell: Callable[[s
             for number in range(plan.repeats + 1):
                 some = crowd[number * plan.shoppers : (number + 1) * plan.shoppers]
                 nearline = burst(some, path)
-                raw = engine.generate([one.prompt(catalogue, time.time()) for one in some])
+                raw = engine.generate([one.prompt(catalogue, time.time(), ranker, candidates) for one in some])
                 if number:  # the first one warms up
                     rounds.append((nearline, raw))
                     tell(f"round {number}: {_rate(nearline, plan):.1f} shoppers/s, engine {_rate(raw, plan):.1f}")
@@ -116,6 +118,12 @@ class Running:
     redis: Redis
 
 
+def ranker_of(model: Path) -> tuple[Ranker | None, int]:
+    """Return the ranker beside a checkpoint, if there, and how many of its candidates prompts tell."""
+    folder = ranker_beside(model)
+    return (open_ranker(folder), candidates_taught(model)) if folder.exists() else (None, 0)
+
+
 @contextmanager
 def running_path(model: Path, artefacts: Path, var: Path, tell: Callable[[str], None]) -> Iterator[Running]:
     """Run Redis, vLLM, service and worker until the block ends; everybody is due at once.
@@ -131,6 +139,11 @@ def running_path(model: Path, artefacts: Path, var: Path, tell: Callable[[str], 
             "AIGQ_VLLM_URL": path[1], "AIGQ_SERVICE_PORT": str(service_port),
             "AIGQ_QUEUE_DELAY_S": "0", "AIGQ_QUEUE_MAX_WAIT_S": "0",
         }  # fmt: skip
+        if ranker_beside(model).exists():
+            env |= {
+                "AIGQ_DIRECT_RANKER": str(ranker_beside(model)),
+                "AIGQ_DIRECT_CANDIDATES": str(candidates_taught(model)),
+            }
         tell("vLLM's server with service and worker (a minute)")
         processes.start("vllm", command(model, port), ENV)
         processes.wait_ready("vllm", lambda: answers(f"{path[1]}/health"), _READY_S)

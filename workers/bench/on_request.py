@@ -16,8 +16,9 @@ import httpx
 from service.contracts.settings import VllmSettings
 from service.ranking.catalogue import Catalogue
 from workers.bench.common import Figures, machine, spread
-from workers.bench.nearline import Running, Visitor, artefacts_of, burst, running_path, visitors
+from workers.bench.nearline import Running, Visitor, artefacts_of, burst, ranker_of, running_path, visitors
 from workers.common.dataset import Dataset
+from workers.common.ranked_list import Ranker
 from workers.common.vllm_client import VllmGenerator
 from workers.common.vllm_server import MODEL_NAME
 
@@ -45,11 +46,12 @@ def run(plan: Plan, model: Path, data: Path | None, var: Path, tell: Callable[[s
     catalogue = Catalogue.open(artefacts)
     crowd = visitors(Dataset(data or var / "shop"), plan.shoppers * (plan.repeats + 1))
     rounds: list[tuple[Figures, Figures]] = []
+    ranked = ranker_of(model)
     with running_path(model, artefacts, var, tell) as path:
         for number in range(plan.repeats + 1):
             some = crowd[number * plan.shoppers : (number + 1) * plan.shoppers]
             burst(some, path)
-            measured = asyncio.run(_round(some, path, catalogue, plan.connections))
+            measured = asyncio.run(_round(some, path, catalogue, ranked, plan.connections))
             if number:  # the first one warms up
                 rounds.append(measured)
                 tell(
@@ -74,9 +76,13 @@ def figures(rounds: Sequence[tuple[Figures, Figures]]) -> dict[str, Figures]:
 
 
 async def _round(
-    some: Sequence[Visitor], path: Running, catalogue: Catalogue, connections: int
+    some: Sequence[Visitor],
+    path: Running,
+    catalogue: Catalogue,
+    ranked: tuple[Ranker | None, int],
+    connections: int,
 ) -> tuple[Figures, Figures]:
-    prompts = [one.prompt(catalogue, time.time()) for one in some]
+    prompts = [one.prompt(catalogue, time.time(), *ranked) for one in some]
     async with VllmGenerator(VllmSettings(url=path.vllm, model=MODEL_NAME)) as vllm:
         made = await timed([partial(vllm.generate, [prompt]) for prompt in prompts], connections)
     async with httpx.AsyncClient(base_url=path.service) as client:

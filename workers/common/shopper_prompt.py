@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from service.contracts.codecs import QUERY_TYPES, BehaviourEntry
 from service.ranking.catalogue import Catalogue
+from service.ranking.shopper_context import ShopperContext
 from workers.common.prompt import Action, render_u2q
+from workers.common.ranked_list import Ranker
 
 
 def shopper_prompt(
@@ -12,11 +14,12 @@ def shopper_prompt(
     profile: Mapping[str, str],
     catalogue: Catalogue,
     now: float,
-    candidates: Sequence[str] = (),
+    ranker: Ranker | None = None,
+    candidates: int = 0,
 ) -> str:
     """Return the prompt at `now` (epoch seconds) for `behaviour`, newest first; items are told by the catalogue.
 
-    `candidates`: see `render_u2q`.
+    With a `ranker` it tells the first `candidates` that find something, for a model that was taught with so many.
     """
     items = catalogue.items([entry.ref for entry in behaviour])
     actions = []
@@ -25,4 +28,8 @@ def shopper_prompt(
             actions.append(Action(entry.type, entry.ts, entry.ref))
         elif entry.ref in items:  # an item that left the catalogue has nothing to tell
             actions.append(Action(entry.type, entry.ts, items[entry.ref].words))
-    return render_u2q(actions, profile, now, candidates)
+    found: Sequence[str] = ()
+    if ranker is not None and candidates:
+        context = ShopperContext(now, behaviour[::-1], profile, items)
+        found = ranker.shortlist(context, filter(catalogue.finds, ranker.chances(context)), candidates)
+    return render_u2q(actions, profile, now, found)

@@ -17,6 +17,7 @@ from service.ranking.merge import recent_searches
 from service.ranking.shopper_context import ShopperContext
 from workers.common.generator import Generation
 from workers.common.list_parser import parse_list
+from workers.common.prompt import without_candidates
 from workers.common.ranked_list import Ranker, ranked_list
 from workers.common.shopper_prompt import shopper_prompt
 from workers.direct import metrics
@@ -41,22 +42,22 @@ class ListMaker:
         self._catalogue = self._catalogue.renewed(self._settings.service.artefacts)
 
     def render(self, shopper: DueShopper) -> str:
-        """Return the prompt; the ranker's first candidates are in it, if the model was taught with them."""
-        now, candidates = time.time(), list[str]()
-        if self._ranker is not None and self._settings.direct.candidates:
-            context = self._context(shopper, now)
-            ranked = filter(self._catalogue.finds, self._ranker.chances(context))
-            candidates = self._ranker.shortlist(context, ranked, self._settings.direct.candidates)
-        return shopper_prompt(shopper.behaviour, shopper.profile, self._catalogue, now, candidates)
+        """Return the prompt."""
+        candidates = self._settings.direct.candidates
+        return shopper_prompt(
+            shopper.behaviour, shopper.profile, self._catalogue, time.time(), self._ranker, candidates
+        )
 
     def digest(self, prompt: str) -> str:
         """Return a short name of all that a list is made from: prompt, model, its settings, artefact, ranker.
 
-        Two equal digests mean that the same list would be written again, so it need not be. Ages are in the prompt as
-        buckets, so a digest lasts until an action passes into the next one.
+        Two equal digests mean that as good a list would be written again, so it need not be. Ages are in the prompt as
+        buckets, so a digest lasts until an action passes into the next one; candidates, whose order moves with every
+        second, follow from the rest.
         """
-        ranker = str(self._settings.direct.ranker or "")
-        made_from = orjson.dumps([_RECIPE, prompt, *self._settings.vllm.recipe, self._catalogue.version, ranker])
+        ranker = [str(self._settings.direct.ranker or ""), self._settings.direct.candidates]
+        told = without_candidates(prompt)
+        made_from = orjson.dumps([_RECIPE, told, *self._settings.vllm.recipe, self._catalogue.version, *ranker])
         return base64.urlsafe_b64encode(hashlib.blake2b(made_from, digest_size=_DIGEST_BYTES).digest()).decode("ascii")
 
     def unchanged(self, shopper: DueShopper, digest: str) -> QueryList | None:
@@ -76,17 +77,14 @@ class ListMaker:
             queries = self._rank(self._ranker, shopper, queries, known)
         return QueryList(shopper.seq, round(time.time() * 1000), self._settings.vllm.model, queries, digest)
 
-    def _context(self, shopper: DueShopper, now: float) -> ShopperContext:
-        items = self._catalogue.items([entry.ref for entry in shopper.behaviour])
-        return ShopperContext(now, shopper.behaviour[::-1], shopper.profile, items)
-
     def _rank(
         self, ranker: Ranker, shopper: DueShopper, written: Sequence[ScoredQuery], known: Sequence[str]
     ) -> tuple[ScoredQuery, ...]:
+        items = self._catalogue.items([entry.ref for entry in shopper.behaviour])
+        context = ShopperContext(time.time(), shopper.behaviour[::-1], shopper.profile, items)
         generated = [one.query for one in written]
         with metrics.RANKING_SECONDS.time():
-            chances = ranker.chances(self._context(shopper, time.time()), generated)
-            ranked = ranked_list(chances, self._catalogue.finds, known)
+            ranked = ranked_list(ranker.chances(context, generated), self._catalogue.finds, known)
         kept = sum(one.query in generated for one in ranked)
         metrics.RANKED.labels("generated").inc(kept)
         metrics.RANKED.labels("retrieved").inc(len(ranked) - kept)
