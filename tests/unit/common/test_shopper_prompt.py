@@ -1,0 +1,36 @@
+"""A shopper's prompt from what Redis knows, and what a ranker finds for it."""
+
+from collections.abc import Iterable, Sequence
+
+from service.contracts.codecs import BehaviourEntry
+from service.ranking.catalogue import Catalogue
+from service.ranking.shopper_context import ShopperContext
+from workers.common.ranked_list import Ranker
+from workers.common.shopper_prompt import shopper_prompt
+
+BEHAVIOUR = [BehaviourEntry("search", 90.0, "tent"), BehaviourEntry("search", 50.0, "lamp")]
+
+
+class Finds(Ranker):
+    """Finds three queries, the likeliest of which nothing in the catalogue answers."""
+
+    def chances(self, context: ShopperContext, generated: Sequence[str] = ()) -> dict[str, float]:
+        """See `Ranker.chances`."""
+        assert [entry.ref for entry in context.behaviour] == ["lamp", "tent"], "oldest first"
+        return {"qwertyuiop": 0.9, "tent": 0.3, "camping tent": 0.2, **dict.fromkeys(generated, 0.0)}
+
+    def shortlist(self, context: ShopperContext, ranked: Iterable[str], limit: int) -> list[str]:
+        """See `Ranker.shortlist`."""
+        del context
+        return list(ranked)[:limit]
+
+
+def test_candidates_are_what_finds_something(catalogue: Catalogue) -> None:
+    """As many as the model was taught with; none without a ranker, or for a model that was taught without."""
+    assert not catalogue.finds("qwertyuiop")
+    plain = "<u2q><now><search>\nlamp<search>\ntent<hints>"
+    assert shopper_prompt(BEHAVIOUR, {}, catalogue, 100.0, Finds(), 1) == plain.replace(
+        "<hints>", "<candidates>\ntent<hints>"
+    )
+    assert shopper_prompt(BEHAVIOUR, {}, catalogue, 100.0, Finds(), 0) == plain
+    assert shopper_prompt(BEHAVIOUR, {}, catalogue, 100.0) == plain
