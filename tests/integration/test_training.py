@@ -150,6 +150,10 @@ def test_what_began_an_earlier_line_is_held_against_the_model() -> None:
     learned = torch.ones(1, 6, dtype=torch.bool)
     even = torch.zeros(6, 5)  # every token has a chance of 1/5
     # Second line: not `one` again (1/5). Third: `one` is right although it is said again, so not `two` (1/5).
-    found = _said_again(even, ids, learned, (0, end))
+    found = _said_again(even, ids, learned, (0, end), ())
     assert found.item() == pytest.approx(-2 * math.log(0.8))
-    assert _said_again(even, ids[:, :3], learned[:, :2], (0, end)).item() == 0.0
+    assert _said_again(even, ids[:, :3], learned[:, :2], (0, end), ()).item() == 0.0
+    # The same where a line is one token that begins by itself; `more` begins none.
+    whole = torch.tensor([[0, one, more, two, one]])
+    found = _said_again(even, whole, learned[:, :4], (end,), (one, two))
+    assert found.item() == pytest.approx(-2 * math.log(0.8))
