@@ -36,7 +36,7 @@ _ACTIONS: Final = 12
 _AGE_S: Final = 20.0
 """Age of the newest action when its prompt is written; the one before it is as much older as it was."""
 _SHOPPERS_A_POST: Final = 40
-_SAMPLE_SHOPPERS: Final = 5000
+_SAMPLE_SHOPPERS: Final = 10_000
 _READY_S: Final = 300.0
 _LOOK_S: Final = 0.02
 """Looking for a round's lists takes a core's time, too."""
@@ -175,7 +175,10 @@ def visitors(dataset: Dataset, number: int) -> list[Visitor]:
 
     found = list(islice(windows(), number))
     if len(found) < number:
-        raise ConfigError(f"{dataset.root} has {len(found)} stretches of {_ACTIONS} actions, {number} are needed")
+        raise ConfigError(
+            f"{dataset.root} has {len(found)} stretches of {_ACTIONS} actions, {number} are needed; "
+            "name a larger dataset with --data, or ask for fewer shoppers or seconds"
+        )
     return found
 
 
