@@ -41,6 +41,7 @@ async def test_a_prompt_tells_what_the_ranker_found(make_rig: MakeRig) -> None:
     class Finds(Ranker):
         def chances(self, context: ShopperContext, generated: Sequence[str] = ()) -> dict[str, float]:
             assert [entry.ref for entry in context.behaviour] == ["tent"]
+            ranked.append(generated)
             return {"sleeping bag": 0.3, "camping stove": 0.2, "lantern": 0.1, **dict.fromkeys(generated, 0.0)}
 
         def shortlist(self, context: ShopperContext, ranked: Iterable[str], limit: int) -> list[str]:
@@ -48,13 +49,15 @@ async def test_a_prompt_tells_what_the_ranker_found(make_rig: MakeRig) -> None:
             return list(ranked)[:limit]
 
     asked: list[str] = []
+    ranked: list[Sequence[str]] = []
     for number, told in enumerate((2, 0)):
         direct = rig.settings.direct.model_copy(update={"candidates": told})
         taught = replace(rig, settings=rig.settings.model_copy(update={"direct": direct}))
         await rig.search(f"u{number}", "tent")
-        generator = FakeGenerator(lambda prompt: asked.append(prompt) or "gas canister")
+        generator = FakeGenerator(lambda prompt: asked.append(prompt) or "lantern")
         assert await taught.worker(generator, Finds()).step() == 1
     with_, without = asked
+    assert ranked == [(), ["lantern"]], "what the prompt's ranking holds is not ranked again"
     assert with_.endswith("<search>\ntent<candidates>\nsleeping bag\ncamping stove<hints>")
     assert without.endswith("<search>\ntent<hints>")
 

@@ -134,12 +134,6 @@ def _said(text: str) -> str:
     return SEPARATOR + safe if safe else ""
 
 
-def without_candidates(prompt: str) -> str:
-    """Return a `render_u2q` prompt that tells no candidates, else as it is."""
-    told, mark, _ = prompt.partition(CANDIDATES)
-    return told + HINTS if mark else prompt
-
-
 def tells(prompt: str) -> bool:
     """Whether any field of a prompt has text: a model that is told nothing answers with what is popular."""
     return any(said for _, said in _UNIT.findall(prompt))

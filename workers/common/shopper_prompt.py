@@ -14,12 +14,11 @@ def shopper_prompt(
     profile: Mapping[str, str],
     catalogue: Catalogue,
     now: float,
-    ranker: Ranker | None = None,
-    candidates: int = 0,
+    candidates: Sequence[str] = (),
 ) -> str:
     """Return the prompt at `now` (epoch seconds) for `behaviour`, newest first; items are told by the catalogue.
 
-    With a `ranker` it tells the first `candidates` that find something, for a model that was taught with so many.
+    `candidates`: see `retrieved`.
     """
     items = catalogue.items([entry.ref for entry in behaviour])
     actions = []
@@ -28,8 +27,24 @@ def shopper_prompt(
             actions.append(Action(entry.type, entry.ts, entry.ref))
         elif entry.ref in items:  # an item that left the catalogue has nothing to tell
             actions.append(Action(entry.type, entry.ts, items[entry.ref].words))
-    found: Sequence[str] = ()
-    if ranker is not None and candidates:
-        context = ShopperContext(now, behaviour[::-1], profile, items)
-        found = ranker.shortlist(context, filter(catalogue.finds, ranker.chances(context)), candidates)
-    return render_u2q(actions, profile, now, found)
+    return render_u2q(actions, profile, now, candidates)
+
+
+def shopper_context(
+    behaviour: Sequence[BehaviourEntry], profile: Mapping[str, str], catalogue: Catalogue, now: float
+) -> ShopperContext:
+    """Return what rankers are told of a shopper whose `behaviour` is newest first."""
+    return ShopperContext(now, behaviour[::-1], profile, catalogue.items([entry.ref for entry in behaviour]))
+
+
+def retrieved(
+    ranker: Ranker | None, context: ShopperContext, catalogue: Catalogue, limit: int
+) -> tuple[dict[str, float], list[str]]:
+    """Return what a ranker finds, and of it the first `limit` that find something: what a prompt tells.
+
+    Nothing, for a model that was taught without candidates (`limit` 0).
+    """
+    if ranker is None or not limit:
+        return {}, []
+    chances = ranker.chances(context)
+    return chances, ranker.shortlist(context, filter(catalogue.finds, chances), limit)

@@ -4,8 +4,8 @@ import base64
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import orjson
@@ -17,15 +17,23 @@ from service.ranking.merge import recent_searches
 from service.ranking.shopper_context import ShopperContext
 from workers.common.generator import Generation
 from workers.common.list_parser import parse_list
-from workers.common.prompt import without_candidates
 from workers.common.ranked_list import Ranker, ranked_list
-from workers.common.shopper_prompt import shopper_prompt
+from workers.common.shopper_prompt import retrieved, shopper_context, shopper_prompt
 from workers.direct import metrics
 from workers.direct.queue import DueShopper
 
 _DIGEST_BYTES: Final = 6
 _RECIPE: Final = 1
 """Raise it when the parser or the filter changes, so that lists are written anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What is asked for a shopper; `chances`: what the ranker found for the prompt, likeliest first (see `Ranker`)."""
+
+    prompt: str
+    digest: str
+    chances: Mapping[str, float]
 
 
 class ListMaker:
@@ -41,24 +49,24 @@ class ListMaker:
         """Swap to the current artefact, if it is another one; one that cannot be read is let be."""
         self._catalogue = self._catalogue.renewed(self._settings.service.artefacts)
 
-    def render(self, shopper: DueShopper) -> str:
-        """Return the prompt."""
-        candidates = self._settings.direct.candidates
-        return shopper_prompt(
-            shopper.behaviour, shopper.profile, self._catalogue, time.time(), self._ranker, candidates
-        )
-
-    def digest(self, prompt: str) -> str:
+    def digest(self, shopper: DueShopper) -> str:
         """Return a short name of all that a list is made from: prompt, model, its settings, artefact, ranker.
 
         Two equal digests mean that as good a list would be written again, so it need not be. Ages are in the prompt as
         buckets, so a digest lasts until an action passes into the next one; candidates, whose order moves with every
-        second, follow from the rest.
+        second, follow from the rest and are not looked for.
         """
+        prompt = shopper_prompt(shopper.behaviour, shopper.profile, self._catalogue, time.time())
         ranker = [str(self._settings.direct.ranker or ""), self._settings.direct.candidates]
-        told = without_candidates(prompt)
-        made_from = orjson.dumps([_RECIPE, told, *self._settings.vllm.recipe, self._catalogue.version, *ranker])
+        made_from = orjson.dumps([_RECIPE, prompt, *self._settings.vllm.recipe, self._catalogue.version, *ranker])
         return base64.urlsafe_b64encode(hashlib.blake2b(made_from, digest_size=_DIGEST_BYTES).digest()).decode("ascii")
+
+    def draft(self, shopper: DueShopper, digest: str) -> Draft:
+        """Return what the model is asked for a shopper, and what the ranker found for it."""
+        now, limit = time.time(), self._settings.direct.candidates
+        chances, told = retrieved(self._ranker, self._context(shopper, now), self._catalogue, limit)
+        prompt = shopper_prompt(shopper.behaviour, shopper.profile, self._catalogue, now, told)
+        return Draft(prompt, digest, chances)
 
     def unchanged(self, shopper: DueShopper, digest: str) -> QueryList | None:
         """Return the stored list as of now, if it was made from the same; else None."""
@@ -66,7 +74,7 @@ class ListMaker:
             return None
         return replace(shopper.stored, seq=shopper.seq, generated_ms=round(time.time() * 1000))
 
-    def make(self, shopper: DueShopper, generation: Generation, digest: str, drops: Counter[str]) -> QueryList:
+    def make(self, shopper: DueShopper, generation: Generation, draft: Draft, drops: Counter[str]) -> QueryList:
         """Return the list to store; `drops` counts what was left out, by reason.
 
         A list may be empty: it says that the model had nothing new, and other sources fill up.
@@ -74,17 +82,25 @@ class ListMaker:
         known = recent_searches([(entry.type, entry.ref) for entry in shopper.behaviour])
         queries = parse_list(generation, drops, self._catalogue.finds, known)
         if self._ranker is not None:
-            queries = self._rank(self._ranker, shopper, queries, known)
-        return QueryList(shopper.seq, round(time.time() * 1000), self._settings.vllm.model, queries, digest)
+            queries = self._rank(self._ranker, shopper, queries, known, draft.chances)
+        return QueryList(shopper.seq, round(time.time() * 1000), self._settings.vllm.model, queries, draft.digest)
+
+    def _context(self, shopper: DueShopper, now: float) -> ShopperContext:
+        return shopper_context(shopper.behaviour, shopper.profile, self._catalogue, now)
 
     def _rank(
-        self, ranker: Ranker, shopper: DueShopper, written: Sequence[ScoredQuery], known: Sequence[str]
+        self,
+        ranker: Ranker,
+        shopper: DueShopper,
+        written: Sequence[ScoredQuery],
+        known: Sequence[str],
+        chances: Mapping[str, float],
     ) -> tuple[ScoredQuery, ...]:
-        items = self._catalogue.items([entry.ref for entry in shopper.behaviour])
-        context = ShopperContext(time.time(), shopper.behaviour[::-1], shopper.profile, items)
         generated = [one.query for one in written]
         with metrics.RANKING_SECONDS.time():
-            ranked = ranked_list(ranker.chances(context, generated), self._catalogue.finds, known)
+            if not chances or any(query not in chances for query in generated):
+                chances = ranker.chances(self._context(shopper, time.time()), generated)
+            ranked = ranked_list(chances, self._catalogue.finds, known)
         kept = sum(one.query in generated for one in ranked)
         metrics.RANKED.labels("generated").inc(kept)
         metrics.RANKED.labels("retrieved").inc(len(ranked) - kept)

@@ -146,8 +146,7 @@ class DirectWorker:
     async def _refresh(self, leases: Sequence[Lease]) -> None:
         self._lists.reload()
         shoppers = await self._let_go(await self._queue.read(leases))
-        prompts = [self._lists.render(shopper) for shopper in shoppers]
-        digests = [self._lists.digest(prompt) for prompt in prompts]
+        digests = [self._lists.digest(shopper) for shopper in shoppers]
         done: list[tuple[DueShopper, QueryList]] = []
         asked: list[int] = []
         for at, (shopper, digest) in enumerate(zip(shoppers, digests, strict=True)):
@@ -157,13 +156,14 @@ class DirectWorker:
             else:
                 done.append((shopper, same))
         unchanged = len(done)
-        answers = await self._ask([prompts[at] for at in asked], [shoppers[at].lease.tries for at in asked])
+        drafts = [self._lists.draft(shoppers[at], digests[at]) for at in asked]
+        answers = await self._ask([draft.prompt for draft in drafts], [shoppers[at].lease.tries for at in asked])
         drops: Counter[str] = Counter()
         failed: list[tuple[DueShopper, GeneratorError]] = []
-        for at, answer in zip(asked, answers, strict=True):
+        for at, draft, answer in zip(asked, drafts, answers, strict=True):
             if isinstance(answer, Generation):
                 metrics.TOKENS.inc(answer.tokens)
-                done.append((shoppers[at], self._lists.make(shoppers[at], answer, digests[at], drops)))
+                done.append((shoppers[at], self._lists.make(shoppers[at], answer, draft, drops)))
             else:
                 failed.append((shoppers[at], answer))
         for reason, count in drops.items():
