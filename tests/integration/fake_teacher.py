@@ -1,17 +1,16 @@
 """A real HTTP server in place of a teacher, that can misbehave: OpenAI's chat API, as far as it is used."""
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import orjson
-import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from tests.integration.support import eventually, free_port
+from tests.integration.fake_vllm import served
+from tests.integration.support import free_port
 
 
 def good(evidence: dict[str, Any]) -> str:
@@ -54,13 +53,5 @@ class FakeTeacher:
 @contextmanager
 def teaching(fake: FakeTeacher) -> Iterator[FakeTeacher]:
     """Serve it until the block ends."""
-    config = uvicorn.Config(fake.app, host="127.0.0.1", port=fake.port, log_level="error", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    eventually(lambda: server.started)
-    try:
+    with served(fake.app, fake.port):
         yield fake
-    finally:
-        server.should_exit = True
-        thread.join(10)

@@ -79,14 +79,20 @@ def hang(_: list[str]) -> Response:
 @contextmanager
 def running(fake: FakeVllm) -> Iterator[FakeVllm]:
     """Serve it until the block ends."""
-    port = int(fake.url.rsplit(":", 1)[1])
-    config = uvicorn.Config(fake.app, host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=1)
+    with served(fake.app, int(fake.url.rsplit(":", 1)[1])):
+        yield fake
+
+
+@contextmanager
+def served(app: Any, port: int) -> Iterator[None]:
+    """Serve an ASGI application on a port of this machine until the block ends."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     eventually(lambda: server.started)
     try:
-        yield fake
+        yield
     finally:
         server.should_exit = True
         thread.join(10)

@@ -29,7 +29,7 @@ from workers.bench.common import KEYS, machine, sample_artefacts, spread
 from workers.common.dataset import Dataset
 from workers.common.processes import Processes, aigq, answers, free_port
 from workers.common.ranked_list import Ranker, candidates_taught, open_ranker, ranker_beside
-from workers.common.shopper_prompt import retrieved, shopper_context, shopper_prompt
+from workers.common.shopper_prompt import retrieved, shopper_prompt
 from workers.common.vllm_server import ENV, command
 
 _ACTIONS: Final = 12
@@ -78,7 +78,7 @@ class Visitor:
     def prompt(self, catalogue: Catalogue, now: float, ranker: Ranker | None = None, candidates: int = 0) -> str:
         """Return what the worker renders of it."""
         entries = [BehaviourEntry(kind, now - age, ref) for kind, age, ref in reversed(self.actions)]
-        _, told = retrieved(ranker, shopper_context(entries, {}, catalogue, now), catalogue, candidates)
+        _, told = retrieved(ranker, entries, {}, catalogue, now, candidates)
         return shopper_prompt(entries, {}, catalogue, now, told)
 
 

@@ -38,13 +38,19 @@ def shopper_context(
 
 
 def retrieved(
-    ranker: Ranker | None, context: ShopperContext, catalogue: Catalogue, limit: int
+    ranker: Ranker | None,
+    behaviour: Sequence[BehaviourEntry],
+    profile: Mapping[str, str],
+    catalogue: Catalogue,
+    now: float,
+    limit: int,
 ) -> tuple[dict[str, float], list[str]]:
-    """Return what a ranker finds, and of it the first `limit` that find something: what a prompt tells.
+    """Return what a ranker finds for a shopper, and of it the first `limit` that find something: what a prompt tells.
 
     Nothing, for a model that was taught without candidates (`limit` 0).
     """
     if ranker is None or not limit:
         return {}, []
+    context = shopper_context(behaviour, profile, catalogue, now)
     chances = ranker.chances(context)
     return chances, ranker.shortlist(context, filter(catalogue.finds, chances), limit)

@@ -14,7 +14,6 @@ from service.contracts.codecs import QueryList, ScoredQuery
 from service.contracts.settings import Settings
 from service.ranking.catalogue import Catalogue
 from service.ranking.merge import recent_searches
-from service.ranking.shopper_context import ShopperContext
 from workers.common.generator import Generation
 from workers.common.list_parser import parse_list
 from workers.common.ranked_list import Ranker, ranked_list
@@ -64,7 +63,7 @@ class ListMaker:
     def draft(self, shopper: DueShopper, digest: str) -> Draft:
         """Return what the model is asked for a shopper, and what the ranker found for it."""
         now, limit = time.time(), self._settings.direct.candidates
-        chances, told = retrieved(self._ranker, self._context(shopper, now), self._catalogue, limit)
+        chances, told = retrieved(self._ranker, shopper.behaviour, shopper.profile, self._catalogue, now, limit)
         prompt = shopper_prompt(shopper.behaviour, shopper.profile, self._catalogue, now, told)
         return Draft(prompt, digest, chances)
 
@@ -85,9 +84,6 @@ class ListMaker:
             queries = self._rank(self._ranker, shopper, queries, known, draft.chances)
         return QueryList(shopper.seq, round(time.time() * 1000), self._settings.vllm.model, queries, draft.digest)
 
-    def _context(self, shopper: DueShopper, now: float) -> ShopperContext:
-        return shopper_context(shopper.behaviour, shopper.profile, self._catalogue, now)
-
     def _rank(
         self,
         ranker: Ranker,
@@ -99,7 +95,8 @@ class ListMaker:
         generated = [one.query for one in written]
         with metrics.RANKING_SECONDS.time():
             if not chances or any(query not in chances for query in generated):
-                chances = ranker.chances(self._context(shopper, time.time()), generated)
+                context = shopper_context(shopper.behaviour, shopper.profile, self._catalogue, time.time())
+                chances = ranker.chances(context, generated)
             ranked = ranked_list(chances, self._catalogue.finds, known)
         kept = sum(one.query in generated for one in ranked)
         metrics.RANKED.labels("generated").inc(kept)

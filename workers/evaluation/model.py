@@ -14,6 +14,7 @@ from workers.common.generator import Generation
 from workers.common.list_parser import parse_list
 from workers.common.prompt import SEPARATOR, Action, render_plain, render_u2q
 from workers.common.ranked_list import Ranker
+from workers.common.shopper_prompt import retrieved
 from workers.evaluation.cases import Act, Case
 from workers.evaluation.methods import K, Lists
 
@@ -44,11 +45,9 @@ def prompt_of(case: Case, words: Mapping[str, str], now: float, candidates: Sequ
 
 def candidates_of(case: Case, ranker: Ranker | None, catalogue: Catalogue, now: float, limit: int) -> list[str]:
     """Return what the Direct prompt of a case tells of the ranker's candidates."""
-    if ranker is None or not limit:
-        return []
-    items = catalogue.items([act.ref for act in case.history[-KEPT:] if act.type not in QUERY_TYPES])
-    context = context_of(case, items, now)
-    return ranker.shortlist(context, filter(catalogue.finds, ranker.chances(context)), limit)
+    behaviour = [BehaviourEntry(act.type, act.ts, act.ref) for act in reversed(case.history[-KEPT:])]
+    _, told = retrieved(ranker, behaviour, case.profile, catalogue, now, limit)
+    return told
 
 
 def context_of(case: Case, items: Mapping[str, Item], now: float) -> ShopperContext:
