@@ -57,7 +57,8 @@ def occasions(shop: Shop, recipe: DataRecipe, count: int, seed: int, progress: C
                 if queries := order(moment, chances, shop.production.popularity):
                     told = [shop.told(act, rng) for act in moment.before[-2 * MAX_EVENTS :]]
                     coming = [act.query for act in moment.after if act.query is not None][:AHEAD]
-                    prompt, own = render_u2q(told, history.profile, moment.now), moment.own
+                    shown, own = shop.ranker.shortlist(context, chances, recipe.candidates), moment.own
+                    prompt = render_u2q(told, history.profile, moment.now, shown)
                     found.append(Occasion(prompt, queries, coming, context, expected(chances, queries, own), own))
                     progress(1)
             if len(found) == count:

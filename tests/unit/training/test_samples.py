@@ -9,8 +9,10 @@ import pytest
 
 from service.contracts.errors import ArtefactError
 from workers.common.dataset import EVENT_SCHEMA, ITEM_SCHEMA, PROFILE_SCHEMA, Dataset, DatasetWriter
+from workers.common.prompt import CANDIDATES
 from workers.common.reasons import Lesson
 from workers.common.split import part_of
+from workers.training.occasions import occasions
 from workers.training.recipe import DataRecipe
 from workers.training.samples import Sample, Shop, build, lm_samples
 
@@ -133,6 +135,13 @@ def test_items_and_categories_lead_to_what_follows_them(samples: list[Sample]) -
 def test_the_same_seed_gives_the_same_samples(shop: Shop) -> None:
     """Samples are reproducible."""
     assert build(shop, RECIPE, 3, lambda _: None) == build(shop, RECIPE, 3, lambda _: None)
+
+
+def test_moments_that_lists_are_drawn_for_tell_candidates_as_the_lists_learned_did(shop: Shop) -> None:
+    """Regression: IL-GRPO drew lists for prompts without what the model was taught to choose from."""
+    for told in (0, 3):
+        drawn = occasions(shop, RECIPE.model_copy(update={"candidates": told}), 20, 7, lambda _: None)
+        assert {(CANDIDATES in one.prompt) == (told > 0) for one in drawn} == {True}
 
 
 def test_shoppers_without_consent_and_held_out_ones_are_not_trained_on(tmp_path: Path) -> None:
