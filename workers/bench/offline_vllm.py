@@ -26,6 +26,7 @@ def main(model: str) -> None:
         temperature=settings.temperature,
         max_tokens=settings.max_tokens,
         presence_penalty=settings.presence_penalty,
+        frequency_penalty=settings.frequency_penalty,
     )
     answers.write(b"{}\n")
     for line in sys.stdin.buffer:
