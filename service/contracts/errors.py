@@ -9,6 +9,7 @@ AigqError
 └── GeneratorError       the vLLM server
     ├── GeneratorUnavailable  no answer in time, no connection, or a 5xx
     ├── PromptRefused         it answers others, but takes this prompt for wrong
+    ├── NothingUsable         it answers a whole batch without a query that may be shown
     └── WrongModel            it answers, but not with the model that we expect
 """
 
@@ -52,6 +53,10 @@ class GeneratorUnavailable(GeneratorError):
 
 class PromptRefused(GeneratorError):
     """The vLLM server takes other prompts, but not this one."""
+
+
+class NothingUsable(GeneratorError):
+    """The vLLM server answered a whole batch, and no answer holds a query that may be shown."""
 
 
 class WrongModel(GeneratorError):

@@ -3,13 +3,27 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+import pytest
+
+from service.contracts.errors import NothingUsable
 from service.contracts.keys import shopper_sid
 from service.ranking.shopper_context import ShopperContext
-from tests.integration.rig import Rig
+from tests.integration.rig import Rig, echo
 from workers.common.fake_generator import FakeGenerator
 from workers.common.ranked_list import Ranker
+from workers.direct import metrics
+from workers.direct.dead_letters import DeadLetters
 
 MakeRig = Callable[..., Rig]
+
+
+class Retrieves(Ranker):
+    """Finds the same for everybody, whatever was written."""
+
+    def chances(self, context: ShopperContext, generated: Sequence[str] = ()) -> dict[str, float]:
+        """See `Ranker.chances`."""
+        del context
+        return dict.fromkeys(["sleeping bag", *generated], 0.1)
 
 
 async def test_a_ranker_orders_what_is_written(make_rig: MakeRig) -> None:
@@ -78,6 +92,84 @@ async def test_a_list_is_small(make_rig: MakeRig) -> None:
     assert found is not None
     assert len(found.queries) == 10
     assert await rig.redis.memory_usage(rig.keys.u2q(shopper_sid("u1"))) <= 600
+
+
+GARBAGE = "<<<\n12\nlamps"
+
+
+@pytest.mark.parametrize("ranker", [None, Retrieves()])
+async def test_an_answer_without_a_usable_query_keeps_the_list(make_rig: MakeRig, ranker: Ranker | None) -> None:
+    """The refresh ends, since asking the same again would give the same; what was stored is as good as ever."""
+    rig = make_rig()
+    await rig.search("u1", "tent")
+    await rig.worker(ranker=ranker).step()
+    before = await rig.u2q("u1")
+    await rig.search("u1", "lamp")
+    empty = metrics.EMPTY._value.get()
+    garbage = FakeGenerator(lambda _: GARBAGE)
+    await rig.worker(garbage, ranker).step()
+    after = await rig.u2q("u1")
+    assert before is not None
+    assert after is not None
+    assert (after.queries, after.seq) == (before.queries, 2)
+    assert after.generated_ms >= before.generated_ms
+    assert await rig.due("u1") is None
+    assert metrics.EMPTY._value.get() == empty + 1
+    await rig.search("u1", "lamp")  # an immediate repeat is told once: the digest is that of the same prompt
+    await rig.worker(garbage, ranker).step()
+    assert len(garbage.batches) == 1
+
+
+@pytest.mark.parametrize(("ranker", "queries"), [(None, []), (Retrieves(), ["sleeping bag"])])
+async def test_where_no_list_is_stored_an_empty_one_is(
+    make_rig: MakeRig, ranker: Ranker | None, queries: list[str]
+) -> None:
+    """Not a refresh that never ends; other sources fill up, and a ranker does at once."""
+    rig = make_rig()
+    await rig.search("u1", "lamp")
+    await rig.worker(FakeGenerator(lambda _: GARBAGE), ranker).step()
+    found = await rig.u2q("u1")
+    assert found is not None
+    assert [one.query for one in found.queries] == queries
+    assert await rig.due("u1") is None
+
+
+async def test_one_answer_without_a_usable_query_among_others(make_rig: MakeRig) -> None:
+    """Everybody's refresh ends: the model writes lists for others."""
+    rig = make_rig()
+    for user in ("u1", "u2"):
+        await rig.search(user, "tent")
+    await rig.worker().step()
+    for user, query in (("u1", "lamp"), ("u2", "stove")):
+        await rig.search(user, query)
+    await rig.worker(FakeGenerator(lambda prompt: GARBAGE if "lamp" in prompt else echo(prompt))).step()
+    lists = [await rig.u2q(user) for user in ("u1", "u2")]
+    assert [(one.seq, one.queries[0].query) for one in lists if one] == [
+        (2, "tent for beginners"), (2, "stove for beginners"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("ranker", [None, Retrieves()])
+@pytest.mark.parametrize("text", ["", " \n \n" * 50, GARBAGE])
+async def test_a_batch_without_a_usable_query_is_a_failure(make_rig: MakeRig, ranker: Ranker | None, text: str) -> None:
+    """Though the model passes its check: nothing is written, a ranker hides nothing, and tries are bounded."""
+    rig = make_rig(retry_s=0.01, max_tries=2)
+    users = ["u1", "u2"]
+    for user in users:
+        await rig.search(user, "tent")
+    await rig.worker(ranker=ranker).step()
+    before = [await rig.u2q(user) for user in users]
+    for user in users:
+        await rig.search(user, "lamp")
+    generator = FakeGenerator(lambda _: text)
+    with pytest.raises(NothingUsable, match="2 answers"):
+        await rig.worker(generator, ranker).step()
+    assert [await rig.leased(user) for user in users] == [False, False]
+    assert None not in [await rig.due(user) for user in users]
+    await rig.run_until(rig.worker(generator, ranker), rig.idle)
+    assert [await rig.u2q(user) for user in users] == before
+    assert {letter.tries for letter in await DeadLetters(rig.redis, rig.keys).all()} == {2}
+    assert sum(map(len, generator.batches)) <= 4
 
 
 async def test_what_would_be_written_again_is_not_generated_again(make_rig: MakeRig) -> None:

@@ -27,6 +27,8 @@ MOODS: dict[str, Mood] = {
     "cut short": lambda _: Response('{"choices": [{"index": 0, "te', media_type="application/json"),
     "no lists": lambda _: JSONResponse({"choices": []}),
     "endless whitespace": lambda _: Response(b" " * 3_000_000, media_type="application/json"),
+    "empty texts": lambda prompts: JSONResponse(answer([""] * len(prompts))),
+    "whitespace texts": lambda prompts: JSONResponse(answer([" \n \n" * 50] * len(prompts))),
     "another number of lists": lambda prompts: JSONResponse(answer(["tent"] * (len(prompts) + 1))),
 }
 

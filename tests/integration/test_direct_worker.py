@@ -134,19 +134,6 @@ async def test_a_refused_prompt_does_not_block_the_batch(make_rig: MakeRig) -> N
     assert (await rig.due("bad") or 0) > await rig.now_ms() + 3000
 
 
-async def test_an_answer_without_a_usable_query_is_an_empty_list(make_rig: MakeRig) -> None:
-    """Not a refresh that never comes; asking the same again would give the same, and other sources fill up."""
-    rig = make_rig()
-    await rig.search("u1", "tent")
-    await rig.worker().step()
-    await rig.search("u1", "lamp")
-    await rig.worker(FakeGenerator(lambda _: "<<<\n12\nlamps")).step()
-    found = await rig.u2q("u1")
-    assert found is not None
-    assert (list(found.queries), found.seq) == ([], 2)
-    assert await rig.due("u1") is None
-
-
 @pytest.mark.parametrize("how", ["forget", "no consent"])
 async def test_a_shopper_who_leaves_during_generation_gets_no_list(make_rig: MakeRig, how: str) -> None:
     """What was erased does not come back."""

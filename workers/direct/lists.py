@@ -73,32 +73,38 @@ class ListMaker:
             return None
         return replace(shopper.stored, seq=shopper.seq, generated_ms=round(time.time() * 1000))
 
-    def make(self, shopper: DueShopper, generation: Generation, draft: Draft, drops: Counter[str]) -> QueryList:
-        """Return the list to store; `drops` counts what was left out, by reason.
+    def read(self, shopper: DueShopper, generation: Generation, drops: Counter[str]) -> tuple[ScoredQuery, ...]:
+        """Return what may be shown of what the model wrote; `drops` counts what was left out, by reason."""
+        return parse_list(generation, drops, self._catalogue.finds, _known(shopper))
+
+    def make(self, shopper: DueShopper, written: Sequence[ScoredQuery], draft: Draft) -> QueryList:
+        """Return the list to store. Where nothing usable was `written`, the stored queries stay, if there are any.
 
         A list may be empty: it says that the model had nothing new, and other sources fill up.
         """
-        known = recent_searches([(entry.type, entry.ref) for entry in shopper.behaviour])
-        queries = parse_list(generation, drops, self._catalogue.finds, known)
+        now_ms = round(time.time() * 1000)
+        if not written and shopper.stored is not None and shopper.stored.queries:
+            return replace(shopper.stored, seq=shopper.seq, generated_ms=now_ms, digest=draft.digest)
+        queries = tuple(written)
         if self._ranker is not None:
-            queries = self._rank(self._ranker, shopper, queries, known, draft.chances)
-        return QueryList(shopper.seq, round(time.time() * 1000), self._settings.vllm.model, queries, draft.digest)
+            queries = self._rank(self._ranker, shopper, written, draft.chances)
+        return QueryList(shopper.seq, now_ms, self._settings.vllm.model, queries, draft.digest)
 
     def _rank(
-        self,
-        ranker: Ranker,
-        shopper: DueShopper,
-        written: Sequence[ScoredQuery],
-        known: Sequence[str],
-        chances: Mapping[str, float],
+        self, ranker: Ranker, shopper: DueShopper, written: Sequence[ScoredQuery], chances: Mapping[str, float]
     ) -> tuple[ScoredQuery, ...]:
         generated = [one.query for one in written]
         with metrics.RANKING_SECONDS.time():
             if not chances or any(query not in chances for query in generated):
                 context = shopper_context(shopper.behaviour, shopper.profile, self._catalogue, time.time())
                 chances = ranker.chances(context, generated)
-            ranked = ranked_list(chances, self._catalogue.finds, known)
+            ranked = ranked_list(chances, self._catalogue.finds, _known(shopper))
         kept = sum(one.query in generated for one in ranked)
         metrics.RANKED.labels("generated").inc(kept)
         metrics.RANKED.labels("retrieved").inc(len(ranked) - kept)
         return ranked
+
+
+def _known(shopper: DueShopper) -> list[str]:
+    """Return what the shopper searched lately, which no list says again."""
+    return recent_searches([(entry.type, entry.ref) for entry in shopper.behaviour])

@@ -13,6 +13,10 @@ DROPS = Counter(
     "Generated queries not kept, by reason; prompt_shortened counts prompts that were longer than the model's window.",
     ["reason"],
 )
+EMPTY = Counter(
+    "aigq_empty_answers_total",
+    "Answers without a query that may be shown: the stored list stays. A whole batch of them is given back.",
+)
 TOKENS = Counter("aigq_generated_tokens_total", "Tokens that the model generated.")
 WAITING = Gauge(
     "aigq_vllm_waiting", "Prompts that waited at vLLM at the last look; with a batch's worth, none is sent."

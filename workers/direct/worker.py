@@ -8,13 +8,20 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from service.contracts.codecs import QueryList, encode_list
-from service.contracts.errors import AigqError, GeneratorError, GeneratorUnavailable, PromptRefused, StoreUnavailable
+from service.contracts.codecs import QueryList, ScoredQuery, encode_list
+from service.contracts.errors import (
+    AigqError,
+    GeneratorError,
+    GeneratorUnavailable,
+    NothingUsable,
+    PromptRefused,
+    StoreUnavailable,
+)
 from service.contracts.settings import Settings
 from workers.common.generator import Generation, Generator
 from workers.common.loop import backoff_s
 from workers.direct import metrics
-from workers.direct.lists import ListMaker
+from workers.direct.lists import Draft, ListMaker
 from workers.direct.queue import DueQueue, DueShopper, Lease, Refresh
 
 _log = logging.getLogger(__name__)
@@ -160,12 +167,18 @@ class DirectWorker:
         answers = await self._ask([draft.prompt for draft in drafts], [shoppers[at].lease.tries for at in asked])
         drops: Counter[str] = Counter()
         failed: list[tuple[DueShopper, GeneratorError]] = []
+        written: list[tuple[DueShopper, Draft, Sequence[ScoredQuery]]] = []
         for at, draft, answer in zip(asked, drafts, answers, strict=True):
             if isinstance(answer, Generation):
                 metrics.TOKENS.inc(answer.tokens)
-                done.append((shoppers[at], self._lists.make(shoppers[at], answer, draft, drops)))
+                written.append((shoppers[at], draft, self._lists.read(shoppers[at], answer, drops)))
             else:
                 failed.append((shoppers[at], answer))
+        doubt = await self._doubt([queries for _, _, queries in written])
+        if doubt is None:
+            done += [(shopper, self._lists.make(shopper, queries, draft)) for shopper, draft, queries in written]
+        else:
+            failed += [(shopper, doubt) for shopper, _, _ in written]
         for reason, count in drops.items():
             metrics.DROPS.labels(reason).inc(count)
         outcomes = await self._queue.complete(
@@ -212,6 +225,27 @@ class DirectWorker:
         except TimeoutError:
             self._size = max(1, self._size // 2)  # smaller batches are answered sooner
         return [answers.get(at, slow) for at in range(len(prompts))]
+
+    async def _doubt(self, written: Sequence[Sequence[ScoredQuery]]) -> GeneratorError | None:
+        """Return why nothing of what the model wrote for a batch is to be used; None if it is.
+
+        A model that went wrong writes nothing usable for anybody. A single answer may be so by right, of a model that
+        passes its check.
+        """
+        empty = sum(not queries for queries in written)
+        if not empty:
+            return None
+        metrics.EMPTY.inc(empty)
+        _log.warning("direct: no query that may be shown in %d of %d answers", empty, len(written))
+        if empty < len(written):
+            return None
+        if empty > 1:
+            return NothingUsable(f"no query that may be shown in any of {empty} answers")
+        try:
+            await self._generator.check()
+        except GeneratorError as error:
+            return error
+        return None
 
     async def _give_back(self, failed: Sequence[tuple[DueShopper, GeneratorError]]) -> None:
         """Give shoppers back. It counts against them only if the model is there for others.
