@@ -7,8 +7,12 @@ from itertools import pairwise
 
 import pytest
 
-from tests.integration.rig import HookedGenerator, Rig
+from tests.integration.rig import HookedGenerator, Rig, echo
 from tests.integration.support import eventually_async
+from workers.common.fake_generator import FakeGenerator
+from workers.direct.lists import ListMaker
+from workers.direct.queue import DueQueue, Lease
+from workers.direct.worker import DirectWorker
 
 MakeRig = Callable[..., Rig]
 
@@ -139,3 +143,55 @@ async def test_stopping_gives_leases_back(make_rig: MakeRig) -> None:
     assert not await rig.leased("u1")
     assert await rig.worker().step() == 1
     assert await rig.u2q("u1") is not None
+
+
+async def test_stopping_while_claiming_gives_leases_back(make_rig: MakeRig) -> None:
+    """However late it is told: who is claimed last is due again too, though their batch never begins."""
+    rig = make_rig()
+    await rig.search("u1", "tent")
+    stop = asyncio.Event()
+
+    class ToldLate(DueQueue):
+        async def claim(self, limit: int) -> list[Lease]:
+            leases = await super().claim(limit)
+            stop.set()
+            return leases
+
+    lists = ListMaker(rig.catalogue, rig.settings)
+    generator = FakeGenerator(echo)
+    await asyncio.wait_for(DirectWorker(ToldLate(rig.redis, rig.settings), generator, lists, rig.settings).run(stop), 5)
+    assert generator.batches == []
+    assert not await rig.leased("u1")
+    assert await rig.worker().step() == 1
+
+
+@pytest.mark.parametrize("asked", ["check", "waiting"])
+async def test_a_model_that_hangs_does_not_delay_a_stop(make_rig: MakeRig, asked: str) -> None:
+    """Neither at its check nor when asked how much waits there."""
+    rig = _with(make_rig(), batch_size=1)
+    for number in range(3):
+        await rig.search(f"u{number}", "tent")
+    hanging = asyncio.Event()
+
+    class Hangs(HookedGenerator):
+        async def check(self) -> None:
+            await self._hang("check")
+
+        async def waiting(self) -> int:
+            await self._hang("waiting")
+            return 0
+
+        async def _hang(self, what: str) -> None:
+            if what == asked:
+                hanging.set()
+                await asyncio.Event().wait()
+
+    async def forever(_: Sequence[str]) -> None:
+        await asyncio.Event().wait()
+
+    stop = asyncio.Event()
+    running = asyncio.create_task(rig.worker(Hangs(forever)).run(stop))
+    await asyncio.wait_for(hanging.wait(), 5)
+    stop.set()
+    await asyncio.wait_for(running, 5)
+    assert not any([await rig.leased(f"u{number}") for number in range(3)])

@@ -80,3 +80,24 @@ async def test_a_killed_worker_loses_nobody(
     assert twice <= MAX_TWICE
     sids = [shopper_sid(f"u{number}") for number in range(SHOPPERS)]
     assert redis.exists(*(keys.u2q(sid) for sid in sids)) == SHOPPERS
+
+
+async def test_a_busy_worker_stops_in_time(
+    make_rig: Callable[..., Rig], redis: "Redis[bytes]", start: Callable[..., Process]
+) -> None:
+    """SIGTERM while a slow model generates: gone within 5 s, and whoever was held is due at once."""
+    rig = make_rig(lease_s=60.0)
+    with running(FakeVllm()) as fake:
+        worker = start(fake, rig)
+        eventually(lambda: fake.batches, 30.0)  # the canary's
+        fake.delay_s = 60.0
+        users = [f"u{number}" for number in range(100)]
+        for user in users:
+            await rig.search(user, "tent")
+        eventually(lambda: sum(fake.batches[1:]) >= 50)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(5) == 0
+    assert not any([await rig.leased(user) for user in users])
+    now = await rig.now_ms()
+    assert all([(await rig.due(user) or now + 1) <= now for user in users])
+    assert not redis.exists(*(rig.keys.u2q(shopper_sid(user)) for user in users))

@@ -5,8 +5,8 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
 
 from service.contracts.codecs import QueryList, ScoredQuery, encode_list
 from service.contracts.errors import (
@@ -56,24 +56,28 @@ class DirectWorker:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; batches at work are then given back. Failures back off, nothing is lost."""
         stopping = asyncio.create_task(stop.wait())
-        batches: dict[asyncio.Task[None], int] = {}
+        batches: dict[asyncio.Task[None], list[Lease]] = {}
         try:
             while not stop.is_set():
                 try:
-                    leases = await self._next(list(batches.values()))
+                    await self._look()
+                    wanted = await _unless(stopping, self._wants([len(leases) for leases in batches.values()]))
+                    leases = await self._claim() if wanted else []
                 except (StoreUnavailable, GeneratorError) as error:
                     self._failed(error)
                     leases = []
                 if leases:
-                    batches[asyncio.create_task(self._work(leases))] = len(leases)
+                    batches[asyncio.create_task(self._work(leases))] = leases
                     continue
                 waited = {stopping, *batches}
                 await asyncio.wait(waited, timeout=self._settings.direct.poll_s, return_when=asyncio.FIRST_COMPLETED)
-                batches = {batch: size for batch, size in batches.items() if not batch.done()}
+                batches = {batch: leases for batch, leases in batches.items() if not batch.done()}
         finally:
             for task in (stopping, *batches):
                 task.cancel()
             await asyncio.gather(stopping, *batches, return_exceptions=True)
+            # Here, since a task that is cancelled before its first step gives nothing back.
+            await self._return([lease for batch, leases in batches.items() if batch.cancelled() for lease in leases])
 
     async def step(self) -> int:
         """Refresh one batch; return how many shoppers were in it.
@@ -86,29 +90,41 @@ class DirectWorker:
             await self._refresh(leases)
         return len(leases)
 
-    async def _next(self, at_work: Sequence[int]) -> list[Lease]:
-        """Return the next batch, beside those at work of these sizes; empty if nobody is due, or that is enough.
+    async def _look(self) -> None:
+        """Tell the metrics now and then what waits."""
+        now = time.monotonic()
+        if now < self._looked_at + _LOOK_S:
+            return
+        backlog = await self._queue.look()
+        metrics.DUE.set(backlog.shoppers)
+        metrics.OLDEST.set(backlog.oldest_late_s)
+        metrics.DEFERRED.set(backlog.deferred)
+        self._looked_at = now
+
+    async def _wants(self, at_work: Sequence[int]) -> bool:
+        """Whether to claim another batch, beside those at work of these sizes.
 
         Shoppers that are not claimed stay due: that is the backpressure.
         """
-        now = time.monotonic()
-        if now >= self._looked_at + _LOOK_S:
-            backlog = await self._queue.look()
-            metrics.DUE.set(backlog.shoppers)
-            metrics.OLDEST.set(backlog.oldest_late_s)
-            metrics.DEFERRED.set(backlog.deferred)
-            self._looked_at = now
-        if now < self._resume_at or len(at_work) >= self._settings.direct.in_flight:
-            return []
+        if time.monotonic() < self._resume_at or len(at_work) >= self._settings.direct.in_flight:
+            return False
         if not self._healthy:
             await self._generator.check()  # no claims while there is nobody to generate
             self._healthy = True
-        if not await self._room(at_work):
-            return []
+        return await self._room(at_work)
+
+    async def _claim(self) -> list[Lease]:
         leases = await self._queue.claim(self._size)
         for lease in leases:
             metrics.LATENESS.observe(lease.late_ms / 1000)
         return leases
+
+    async def _return(self, leases: Sequence[Lease]) -> None:
+        """Make shoppers due again at once, whose batches were at work when told to stop."""
+        try:
+            await self._queue.release(leases, 0.0)
+        except StoreUnavailable as error:
+            _log.warning("direct: leases expire by themselves: %s", error)
 
     async def _room(self, at_work: Sequence[int]) -> bool:
         """Whether the model should get another batch: always while that makes two, one to generate, one to follow it.
@@ -128,18 +144,12 @@ class DirectWorker:
         return False
 
     async def _work(self, leases: Sequence[Lease]) -> None:
-        """Refresh a batch as a task: failures are counted, a cancelled batch is given back."""
+        """Refresh a batch as a task: failures are counted."""
         try:
             await self._refresh(leases)
             self._failures = 0
         except (StoreUnavailable, GeneratorError) as error:
             self._failed(error)
-        except asyncio.CancelledError:
-            try:
-                await self._queue.release(leases, 0.0)
-            except StoreUnavailable as error:
-                _log.warning("direct: leases expire by themselves: %s", error)
-            raise
 
     def _failed(self, error: AigqError) -> None:
         """Count a failure and claim nothing for a while: a circuit breaker, of which `check` is the probe."""
@@ -268,3 +278,14 @@ class DirectWorker:
         for shopper, error in unanswered:
             if (shopper, error) not in failed or not shopper.lease.tries:
                 raise error
+
+
+async def _unless(told: asyncio.Task[bool], asked: Coroutine[Any, Any, bool]) -> bool:
+    """Return what is `asked`; False, without waiting for it, once `told` to stop."""
+    task = asyncio.create_task(asked)
+    try:
+        await asyncio.wait({told, task}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        task.cancel()
+    await asyncio.wait({task})
+    return not task.cancelled() and task.result()
