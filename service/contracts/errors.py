@@ -6,6 +6,7 @@ AigqError
 ├── StoreError           Redis
 │   ├── StoreUnavailable  no answer in time, or no connection
 │   └── CorruptValue      a value that is not ours to use: broken, another version, another owner
+├── RefreshFailed        an error that nobody foresaw, in the refresh of a shopper
 └── GeneratorError       the vLLM server
     ├── GeneratorUnavailable  no answer in time, no connection, or a 5xx
     ├── PromptRefused         it answers others, but takes this prompt for wrong
@@ -41,6 +42,10 @@ class CorruptValue(StoreError):
         """`reason` is one of `json`, `shape`, `version`, `owner`: a bounded metric label."""
         super().__init__(reason)
         self.reason = reason
+
+
+class RefreshFailed(AigqError):
+    """A shopper's refresh raised what nobody foresaw; the message is that error, whose traceback is in the log."""
 
 
 class GeneratorError(AigqError):

@@ -48,7 +48,7 @@ class ListMaker:
         """Swap to the current artefact, if it is another one; one that cannot be read is let be."""
         self._catalogue = self._catalogue.renewed(self._settings.service.artefacts)
 
-    def digest(self, shopper: DueShopper) -> str:
+    def _digest(self, shopper: DueShopper) -> str:
         """Return a short name of all that a list is made from: prompt, model, its settings, artefact, ranker.
 
         Two equal digests mean that as good a list would be written again, so it need not be. Ages are in the prompt as
@@ -60,18 +60,15 @@ class ListMaker:
         made_from = orjson.dumps([_RECIPE, prompt, *self._settings.vllm.recipe, self._catalogue.version, *ranker])
         return base64.urlsafe_b64encode(hashlib.blake2b(made_from, digest_size=_DIGEST_BYTES).digest()).decode("ascii")
 
-    def draft(self, shopper: DueShopper, digest: str) -> Draft:
-        """Return what the model is asked for a shopper, and what the ranker found for it."""
+    def plan(self, shopper: DueShopper) -> Draft | QueryList:
+        """Return what the model is asked for a shopper; the stored list as of now, if it was made from the same."""
+        digest = self._digest(shopper)
+        if shopper.stored is not None and shopper.stored.digest == digest:
+            return replace(shopper.stored, seq=shopper.seq, generated_ms=round(time.time() * 1000))
         now, limit = time.time(), self._settings.direct.candidates
         chances, told = retrieved(self._ranker, shopper.behaviour, shopper.profile, self._catalogue, now, limit)
         prompt = shopper_prompt(shopper.behaviour, shopper.profile, self._catalogue, now, told)
         return Draft(prompt, digest, chances)
-
-    def unchanged(self, shopper: DueShopper, digest: str) -> QueryList | None:
-        """Return the stored list as of now, if it was made from the same; else None."""
-        if shopper.stored is None or shopper.stored.digest != digest:
-            return None
-        return replace(shopper.stored, seq=shopper.seq, generated_ms=round(time.time() * 1000))
 
     def read(self, shopper: DueShopper, generation: Generation, drops: Counter[str]) -> tuple[ScoredQuery, ...]:
         """Return what may be shown of what the model wrote; `drops` counts what was left out, by reason."""

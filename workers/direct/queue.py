@@ -175,11 +175,13 @@ class DueQueue:
         """
         pipe = self._redis.pipeline(transaction=False)
         for lease in leases:
-            self._release(pipe, lease, delay_s, "", 0)
+            self._release(pipe, lease, delay_s, "", "")
         await execute(pipe)
 
-    async def fail(self, failures: Sequence[tuple[DueShopper, str]]) -> list[str]:
-        """Give shoppers back that could not be refreshed, each with the reason; return an outcome each (`release.lua`).
+    async def fail(self, failures: Sequence[tuple[Lease, int | None, str]]) -> list[str]:
+        """Give shoppers back that could not be refreshed; return an outcome each (`release.lua`).
+
+        A failure is a lease, the `seq` that was read, if it was, and the reason.
 
         The pause before the next try doubles from `queue.retry_s`; `queue.max_tries` in a row make a dead letter.
 
@@ -187,11 +189,11 @@ class DueQueue:
             StoreUnavailable: Redis does not answer; the leases then expire by themselves.
         """
         pipe = self._redis.pipeline(transaction=False)
-        for shopper, reason in failures:
-            self._release(pipe, shopper.lease, self._settings.queue.retry_s, reason, shopper.seq)
+        for lease, seq, reason in failures:
+            self._release(pipe, lease, self._settings.queue.retry_s, reason, "" if seq is None else seq)
         return [outcome.decode() for outcome in await execute(pipe)]
 
-    def _release(self, pipe: Pipeline, lease: Lease, delay_s: float, reason: str, seq: int) -> None:
+    def _release(self, pipe: Pipeline, lease: Lease, delay_s: float, reason: str, seq: int | str) -> None:
         partition = self._keys.partition(lease.sid)
         pipe.eval(
             lua.RELEASE, 5,

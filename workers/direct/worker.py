@@ -1,37 +1,25 @@
-"""The Direct loop: claim, read, render, generate, parse, write. Several batches are at work at once."""
+"""The Direct loop: when to claim how many shoppers. Several batches are at work at once."""
 
 import asyncio
 import logging
 import random
 import time
-from collections import Counter
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
-from service.contracts.codecs import QueryList, ScoredQuery, encode_list
-from service.contracts.errors import (
-    AigqError,
-    GeneratorError,
-    GeneratorUnavailable,
-    NothingUsable,
-    PromptRefused,
-    StoreUnavailable,
-)
+from service.contracts.errors import AigqError, GeneratorError, RefreshFailed, StoreUnavailable
 from service.contracts.settings import Settings
-from workers.common.generator import Generation, Generator
+from workers.common.generator import Generator
 from workers.common.loop import backoff_s
 from workers.direct import metrics
-from workers.direct.lists import Draft, ListMaker
-from workers.direct.queue import DueQueue, DueShopper, Lease, Refresh
+from workers.direct.lists import ListMaker
+from workers.direct.queue import DueQueue, Lease
+from workers.direct.refresh import Refresher
 
 _log = logging.getLogger(__name__)
 _LOOK_S: Final = 5.0
 """Between two looks at the queue's depth."""
 _ASK_AGAIN_S: Final = 0.3
-_LEASE_SHARE: Final = 0.8
-"""Of a lease that generating may take: a living worker gives back what it cannot finish before another takes over."""
-
-Answer = Generation | GeneratorError
 
 
 class DirectWorker:
@@ -41,9 +29,8 @@ class DirectWorker:
         """Generate with `generator` for the shoppers of `queue`, as `lists` says."""
         self._queue = queue
         self._generator = generator
-        self._lists = lists
         self._settings = settings
-        self._size = settings.direct.batch_size
+        self._refresher = Refresher(queue, generator, lists, settings)
         self._healthy = False
         """Whether the model has given a sign of life since the start, or the last failure."""
         self._enough = (0, 0.0)
@@ -51,7 +38,11 @@ class DirectWorker:
         self._failures = 0
         self._resume_at = 0.0
         self._looked_at = -_LOOK_S
-        self.refreshed = 0
+
+    @property
+    def refreshed(self) -> int:
+        """How many shoppers' refreshes ended."""
+        return self._refresher.refreshed
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; batches at work are then given back. Failures back off, nothing is lost."""
@@ -83,11 +74,11 @@ class DirectWorker:
         """Refresh one batch; return how many shoppers were in it.
 
         Raises:
-            StoreUnavailable, GeneratorError: nothing was written; the shoppers are due again.
+            StoreUnavailable, GeneratorError, RefreshFailed: see `Refresher.refresh`.
         """
-        leases = await self._queue.claim(self._size)
+        leases = await self._queue.claim(self._refresher.size)
         if leases:
-            await self._refresh(leases)
+            await self._refresher.refresh(leases)
         return len(leases)
 
     async def _look(self) -> None:
@@ -114,7 +105,7 @@ class DirectWorker:
         return await self._room(at_work)
 
     async def _claim(self) -> list[Lease]:
-        leases = await self._queue.claim(self._size)
+        leases = await self._queue.claim(self._refresher.size)
         for lease in leases:
             metrics.LATENESS.observe(lease.late_ms / 1000)
         return leases
@@ -146,9 +137,9 @@ class DirectWorker:
     async def _work(self, leases: Sequence[Lease]) -> None:
         """Refresh a batch as a task: failures are counted."""
         try:
-            await self._refresh(leases)
+            await self._refresher.refresh(leases)
             self._failures = 0
-        except (StoreUnavailable, GeneratorError) as error:
+        except (StoreUnavailable, GeneratorError, RefreshFailed) as error:
             self._failed(error)
 
     def _failed(self, error: AigqError) -> None:
@@ -159,125 +150,6 @@ class DirectWorker:
         self._resume_at = time.monotonic() + seconds
         metrics.FAILURES.labels(type(error).__name__).inc()
         _log.warning("direct: %s; trying again in %.1f s, due shoppers stay due", error, seconds)
-
-    async def _refresh(self, leases: Sequence[Lease]) -> None:
-        self._lists.reload()
-        shoppers = await self._let_go(await self._queue.read(leases))
-        digests = [self._lists.digest(shopper) for shopper in shoppers]
-        done: list[tuple[DueShopper, QueryList]] = []
-        asked: list[int] = []
-        for at, (shopper, digest) in enumerate(zip(shoppers, digests, strict=True)):
-            same = self._lists.unchanged(shopper, digest)
-            if same is None:
-                asked.append(at)
-            else:
-                done.append((shopper, same))
-        unchanged = len(done)
-        drafts = [self._lists.draft(shoppers[at], digests[at]) for at in asked]
-        answers = await self._ask([draft.prompt for draft in drafts], [shoppers[at].lease.tries for at in asked])
-        drops: Counter[str] = Counter()
-        failed: list[tuple[DueShopper, GeneratorError]] = []
-        written: list[tuple[DueShopper, Draft, Sequence[ScoredQuery]]] = []
-        for at, draft, answer in zip(asked, drafts, answers, strict=True):
-            if isinstance(answer, Generation):
-                metrics.TOKENS.inc(answer.tokens)
-                written.append((shoppers[at], draft, self._lists.read(shoppers[at], answer, drops)))
-            else:
-                failed.append((shoppers[at], answer))
-        doubt = await self._doubt([queries for _, _, queries in written])
-        if doubt is None:
-            done += [(shopper, self._lists.make(shopper, queries, draft)) for shopper, draft, queries in written]
-        else:
-            failed += [(shopper, doubt) for shopper, _, _ in written]
-        for reason, count in drops.items():
-            metrics.DROPS.labels(reason).inc(count)
-        outcomes = await self._queue.complete(
-            [Refresh(shopper, encode_list(shopper.lease.sid, value)) for shopper, value in done]
-        )
-        for number, outcome in enumerate(outcomes):
-            kept = number < unchanged and outcome in {"done", "again"}
-            metrics.REFRESHES.labels("unchanged" if kept else outcome).inc()
-        self.refreshed += len(outcomes)
-        if failed:
-            await self._give_back(failed)
-
-    async def _let_go(self, shoppers: Sequence[DueShopper]) -> list[DueShopper]:
-        """Return the shoppers for whom a list is worth its price; the others get theirs when they come back."""
-        since = time.time() - self._settings.queue.let_go_s
-        idle = [one for one in shoppers if not (one.lease.ahead or one.active(since))]
-        for outcome in await self._queue.let_go(idle):
-            metrics.REFRESHES.labels(outcome).inc()
-        self.refreshed += len(idle)
-        return [one for one in shoppers if one not in idle]
-
-    async def _ask(self, prompts: Sequence[str], tries: Sequence[int]) -> list[Answer]:
-        """Return an answer or an error a prompt. Whose last try failed is asked alone, not to take others along."""
-        together = [at for at, failed in enumerate(tries) if not failed]
-        groups = [together, *([at] for at, failed in enumerate(tries) if failed)]
-        answers: dict[int, Answer] = {}
-
-        async def ask(group: Sequence[int]) -> None:
-            try:
-                found = await self._generator.generate([prompts[at] for at in group])
-            except GeneratorError as error:
-                answers.update(dict.fromkeys(group, error))
-                return
-            for at, generation in zip(group, found, strict=True):
-                answers[at] = generation or PromptRefused("the model refuses the prompt")
-
-        limit_s = self._settings.queue.lease_s * _LEASE_SHARE
-        slow = GeneratorUnavailable(f"no answer within {limit_s:g} s, {_LEASE_SHARE:.0%} of queue.lease_s")
-        try:
-            async with asyncio.timeout(limit_s):
-                with metrics.GENERATION_SECONDS.time():
-                    await asyncio.gather(*(ask(group) for group in groups if group))
-            self._size = min(self._settings.direct.batch_size, 2 * self._size)
-        except TimeoutError:
-            self._size = max(1, self._size // 2)  # smaller batches are answered sooner
-        return [answers.get(at, slow) for at in range(len(prompts))]
-
-    async def _doubt(self, written: Sequence[Sequence[ScoredQuery]]) -> GeneratorError | None:
-        """Return why nothing of what the model wrote for a batch is to be used; None if it is.
-
-        A model that went wrong writes nothing usable for anybody. A single answer may be so by right, of a model that
-        passes its check.
-        """
-        empty = sum(not queries for queries in written)
-        if not empty:
-            return None
-        metrics.EMPTY.inc(empty)
-        _log.warning("direct: no query that may be shown in %d of %d answers", empty, len(written))
-        if empty < len(written):
-            return None
-        if empty > 1:
-            return NothingUsable(f"no query that may be shown in any of {empty} answers")
-        try:
-            await self._generator.check()
-        except GeneratorError as error:
-            return error
-        return None
-
-    async def _give_back(self, failed: Sequence[tuple[DueShopper, GeneratorError]]) -> None:
-        """Give shoppers back. It counts against them only if the model is there for others.
-
-        Raises:
-            GeneratorError: the model does not answer, or failed a whole batch.
-        """
-        unanswered = [(shopper, error) for shopper, error in failed if not isinstance(error, PromptRefused)]
-        if unanswered:
-            try:
-                await self._generator.check()
-            except GeneratorError:
-                leases = [shopper.lease for shopper, _ in unanswered]
-                await self._queue.release(leases, self._settings.queue.retry_s)
-                failed = [one for one in failed if one not in unanswered]
-        outcomes = await self._queue.fail([(shopper, str(error)) for shopper, error in failed])
-        for (shopper, error), outcome in zip(failed, outcomes, strict=True):
-            metrics.REFRESHES.labels("dead" if outcome == "dead" else "failed").inc()
-            _log.error("direct: shopper %s: %s; now %s", shopper.lease.sid, error, outcome)
-        for shopper, error in unanswered:
-            if (shopper, error) not in failed or not shopper.lease.tries:
-                raise error
 
 
 async def _unless(told: asyncio.Task[bool], asked: Coroutine[Any, Any, bool]) -> bool:
