@@ -48,9 +48,12 @@ class FakeVllm:
         return Response(f'vllm:num_requests_waiting{{engine="0"}} {float(self.waiting)}\n', media_type="text/plain")
 
     async def _completions(self, request: Request) -> Response:
-        prompts: list[str] = (await request.json())["prompt"]
+        body = await request.json()
+        prompts: list[str] = body["prompt"]
         self.asked.update(prompts)
         self.batches.append(len(prompts))
+        if body["model"] != self.model:
+            return JSONResponse({"message": f"The model `{body['model']}` does not exist."}, 404)
         await asyncio.sleep(self.delay_s)
         if self.misbehave is not None:
             return self.misbehave(prompts)

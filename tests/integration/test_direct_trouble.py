@@ -7,7 +7,7 @@ import pytest
 from fastapi import Response
 from fastapi.responses import JSONResponse
 
-from service.contracts.errors import GeneratorError, GeneratorUnavailable, WrongModel
+from service.contracts.errors import GeneratorUnavailable, WrongModel
 from service.contracts.keys import shopper_sid
 from service.contracts.settings import VllmSettings
 from tests.integration.fake_vllm import FakeVllm, answer, hang, running
@@ -15,21 +15,43 @@ from tests.integration.rig import HookedGenerator, Rig, echo
 from tests.integration.support import eventually_async
 from workers.common.fake_generator import FakeGenerator
 from workers.common.vllm_client import VllmGenerator
+from workers.direct import metrics
 from workers.direct.canary import Canary
 from workers.direct.dead_letters import DeadLetters
 
 MakeRig = Callable[..., Rig]
 Mood = Callable[[list[str]], Response]
-MOODS: dict[str, Mood] = {
-    "500": lambda _: Response("CUDA out of memory", 500),
-    "404": lambda _: Response("no such model", 404),
-    "hangs": hang,
-    "cut short": lambda _: Response('{"choices": [{"index": 0, "te', media_type="application/json"),
-    "no lists": lambda _: JSONResponse({"choices": []}),
-    "endless whitespace": lambda _: Response(b" " * 3_000_000, media_type="application/json"),
-    "empty texts": lambda prompts: JSONResponse(answer([""] * len(prompts))),
-    "whitespace texts": lambda prompts: JSONResponse(answer([" \n \n" * 50] * len(prompts))),
-    "another number of lists": lambda prompts: JSONResponse(answer(["tent"] * (len(prompts) + 1))),
+MOODS: dict[str, tuple[Mood | None, str, str]] = {  # with the error that is counted and what the log says
+    "500": (lambda _: Response("CUDA out of memory", 500), "GeneratorUnavailable", "500: CUDA out of memory"),
+    "404": (lambda _: Response("no such model", 404), "WrongModel", "does not serve aigq-mini: no such model"),
+    "hangs": (hang, "GeneratorUnavailable", "TimeoutError"),
+    "cut short": (
+        lambda _: Response('{"choices": [{"index": 0, "te', media_type="application/json"),
+        "GeneratorUnavailable",
+        "has no choices",
+    ),
+    "no lists": (lambda _: JSONResponse({"choices": []}), "GeneratorUnavailable", "answered 0 of 1 prompts"),
+    "endless whitespace": (
+        lambda _: Response(b" " * 3_000_000, media_type="application/json"),
+        "GeneratorUnavailable",
+        "is longer than",
+    ),
+    "empty texts": (
+        lambda prompts: JSONResponse(answer([""] * len(prompts))),
+        "WrongModel",
+        "writes no query that may be shown",
+    ),
+    "whitespace texts": (
+        lambda prompts: JSONResponse(answer([" \n \n" * 50] * len(prompts))),
+        "WrongModel",
+        "writes no query that may be shown",
+    ),
+    "another number of lists": (
+        lambda prompts: JSONResponse(answer(["tent"] * (len(prompts) + 1))),
+        "GeneratorUnavailable",
+        "answered 2 of 1 prompts",
+    ),
+    "another model": (None, "WrongModel", "does not serve aigq-mini"),
 }
 
 
@@ -45,27 +67,37 @@ def _client(fake: FakeVllm) -> VllmGenerator:
 
 
 @pytest.mark.parametrize("mood", MOODS)
-async def test_a_misbehaving_model_changes_nothing(make_rig: MakeRig, fake: FakeVllm, mood: str) -> None:
-    """Bounded requests, the list as it was, the shopper still due, and a list once the model is well."""
+async def test_a_misbehaving_model_changes_nothing(
+    make_rig: MakeRig, fake: FakeVllm, mood: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bounded requests, the list as it was, the shopper still due, told and counted; a list once the model is well."""
     rig = make_rig()
     await rig.search("u1", "tent")
+    misbehave, error, said = MOODS[mood]
+    counted = metrics.FAILURES.labels(error)._value
     async with _client(fake) as generator:
         worker = rig.worker(Canary(generator, rig.catalogue))
-        assert await worker.step() == 1
-        before = await rig.u2q("u1")
-        await rig.search("u1", "lamp")
+        await rig.run_until(worker, rig.idle)
+        before, failures = await rig.u2q("u1"), counted.get()
         fake.asked.clear()
-        fake.misbehave = MOODS[mood]
-        with pytest.raises(GeneratorError):
-            await worker.step()
-        assert max(fake.asked.values()) <= 2
+        fake.misbehave = misbehave
+        if misbehave is None:
+            fake.model = "aigq-next"
+        await rig.search("u1", "lamp")
+
+        async def failed() -> bool:
+            return bool(counted.get() > failures)
+
+        await rig.run_until(worker, failed)
+        assert 1 <= sum(times for prompt, times in fake.asked.items() if "lamp" in prompt) <= 2
+        assert said in caplog.text
+        assert "trying again in" in caplog.text
         assert await rig.u2q("u1") == before
         assert await rig.due("u1") is not None
         assert not await rig.leased("u1")
-        fake.misbehave = None
+        fake.misbehave, fake.model = None, "aigq-mini"
 
         async def refreshed() -> bool:
-            await worker.step()
             found = await rig.u2q("u1")
             return found is not None and found.seq == 2
 
