@@ -14,18 +14,20 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from tests.integration.rig import echo
 from tests.integration.support import eventually, free_port
 from workers.common.prompt import SPECIAL_TOKENS
+from workers.common.vllm_server import ENGINE
 
 
 class FakeVllm:
     """`asked` counts prompts. Set `misbehave` to another mood, or `refuse` to say which prompts get 400."""
 
     def __init__(self, delay_s: float = 0.0, model: str = "aigq-mini") -> None:
-        """Take `delay_s` for each request."""
+        """Take `delay_s` for each prompt; as many at once as our own vLLM, and `waiting` are the others."""
         self.asked: Counter[str] = Counter()
         self.batches: list[int] = []
         self.model = model
         self.count = len(SPECIAL_TOKENS)
         self.waiting = 0
+        self._seats = asyncio.Semaphore(ENGINE["max_num_seqs"])
         self.delay_s = delay_s
         self.misbehave: Callable[[list[str]], Response] | None = None
         self.broken_by: Callable[[str], int] = lambda _: 0
@@ -54,12 +56,23 @@ class FakeVllm:
         self.batches.append(len(prompts))
         if body["model"] != self.model:
             return JSONResponse({"message": f"The model `{body['model']}` does not exist."}, 404)
-        await asyncio.sleep(self.delay_s)
+        await asyncio.gather(*(self._generate() for _ in prompts))
         if self.misbehave is not None:
             return self.misbehave(prompts)
         if status := max(map(self.broken_by, prompts)):
             return Response(status_code=status)
         return JSONResponse(answer([self.reply(prompt) for prompt in prompts]))
+
+    async def _generate(self) -> None:
+        self.waiting += 1
+        try:
+            await self._seats.acquire()
+        finally:
+            self.waiting -= 1
+        try:
+            await asyncio.sleep(self.delay_s)
+        finally:
+            self._seats.release()
 
 
 def answer(texts: list[str]) -> dict[str, Any]:

@@ -34,7 +34,11 @@ T = TypeVar("T")
 
 
 class Refresher:
-    """Makes lists of leases; `size` is how many at once are answered in time, `refreshed` how many there were."""
+    """Makes lists of leases.
+
+    `size` is how many at once are answered in time, `preparing` how many the model has not been asked for yet,
+    `refreshed` how many refreshes have ended.
+    """
 
     def __init__(self, queue: DueQueue, generator: Generator, lists: ListMaker, settings: Settings) -> None:
         """Generate with `generator` for shoppers of `queue`, as `lists` says."""
@@ -43,6 +47,7 @@ class Refresher:
         self._lists = lists
         self._settings = settings
         self.size = settings.direct.batch_size
+        self.preparing = 0
         self.refreshed = 0
 
     async def refresh(self, leases: Sequence[Lease]) -> None:
@@ -64,19 +69,11 @@ class Refresher:
             raise failed from error
 
     async def _refresh(self, leases: Sequence[Lease]) -> None:
-        self._lists.reload()
-        shoppers = await self._let_go(await self._queue.read(leases))
         failed: Failures = []
-        done: list[tuple[DueShopper, QueryList]] = []
-        asked: list[tuple[DueShopper, Draft]] = []
-        for shopper in shoppers:
-            plan = _attempt(failed, shopper, partial(self._lists.plan, shopper))
-            if isinstance(plan, Draft):
-                asked.append((shopper, plan))
-            elif plan is not None:
-                done.append((shopper, plan))
+        planned = await self._planned(leases, failed)
+        done = [(shopper, plan) for shopper, plan in planned if isinstance(plan, QueryList)]
         unchanged = len(done)
-        done += await self._generated(asked, failed)
+        done += await self._generated([(one, plan) for one, plan in planned if isinstance(plan, Draft)], failed)
         outcomes = await self._queue.complete(
             [Refresh(shopper, encode_list(shopper.lease.sid, value)) for shopper, value in done]
         )
@@ -87,8 +84,19 @@ class Refresher:
         if failed:
             await self._give_back(failed)
         ours = [error for _, error in failed if isinstance(error, RefreshFailed)]
-        if len(ours) == len(shoppers) > 1:
+        if len(ours) == len(failed) > 1 and not done:
             raise ours[0]
+
+    async def _planned(self, leases: Sequence[Lease], failed: Failures) -> list[tuple[DueShopper, Draft | QueryList]]:
+        """Return what is asked for each shopper, or the list that is as good as new."""
+        self.preparing += len(leases)
+        try:
+            self._lists.reload()
+            shoppers = await self._let_go(await self._queue.read(leases))
+            plans = [(shopper, _attempt(failed, shopper, partial(self._lists.plan, shopper))) for shopper in shoppers]
+        finally:
+            self.preparing -= len(leases)
+        return [(shopper, plan) for shopper, plan in plans if plan is not None]
 
     async def _generated(
         self, asked: Sequence[tuple[DueShopper, Draft]], failed: Failures

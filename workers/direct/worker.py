@@ -124,6 +124,8 @@ class DirectWorker:
         """
         if sum(at_work) <= self._settings.direct.batch_size:
             return True
+        if self._refresher.preparing >= self._settings.direct.batch_size:
+            return False  # the model cannot tell yet that these wait, too
         with_, until = self._enough
         if len(at_work) == with_ and time.monotonic() < until:
             return False
