@@ -127,6 +127,7 @@ async def test_a_busy_worker_stops_in_time(
     """SIGTERM while a slow model generates: gone within 5 s, and whoever was held is due at once."""
     rig = make_rig(lease_s=60.0)
     with running(FakeVllm()) as fake:
+        fake.reply = lambda _: rig.catalogue.popular.queries[0]
         worker = start(fake, rig)
         eventually(lambda: fake.batches, 30.0)  # the canary's
         fake.delay_s = 60.0
