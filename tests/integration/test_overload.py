@@ -13,6 +13,7 @@ from service.recall.u2q import Shopper
 from service.stale import StaleLists
 from tests.integration.rig import Rig, echo
 from tests.integration.support import eventually_async, query_list
+from tests.support import TENT
 from workers.common.fake_generator import FakeGenerator
 from workers.direct import metrics
 from workers.direct.queue import Refresh
@@ -90,6 +91,35 @@ async def test_the_order_under_overload(make_rig: MakeRig, seed: int) -> None:
     assert order[: len(latest) + len(longest)] == _sids(latest + longest)
     assert set(order[len(latest) + len(longest) :]) == set(_sids(list(seen)))
     assert len(order) == len(set(order)) == len(latest) + len(longest) + len(seen), "nobody is lost or there twice"
+
+
+async def _buy(rig: Rig, user: str) -> None:
+    event = {"user_id": user, "type": "purchase", "item_id": TENT}
+    await rig.store.record([EVENT.validate_python(event)])
+    await _tick(rig)
+
+
+async def test_a_purchase_goes_ahead_under_overload(make_rig: MakeRig) -> None:
+    """With a list too, which is about what was just bought; even within the cooldown, which a purchase never awaits."""
+    rig = make_rig(shed_after_s=SHED_S, cooldown_s=600.0)
+    await rig.search("buyer", "tent")
+    assert await rig.worker().step() == 1
+    longest = await _overload(rig)
+    await rig.search("cold", "tent")
+    await _tick(rig)
+    await _buy(rig, "buyer")
+    assert await _order(rig) == _sids(["buyer", "cold", *longest])
+
+
+async def test_a_purchase_is_due_like_others_without_overload(make_rig: MakeRig) -> None:
+    """After `priority_delay_s`; the mark is a time."""
+    rig = make_rig(shed_after_s=SHED_S)
+    await rig.search("u1", "tent")
+    await _tick(rig)
+    await _listed(rig, "buyer")
+    await _buy(rig, "buyer")
+    assert (await rig.due("buyer") or 0) > 0
+    assert await _order(rig) == _sids(["u1", "buyer"])
 
 
 async def test_without_overload_the_longest_waiting_is_first(make_rig: MakeRig) -> None:

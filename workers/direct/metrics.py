@@ -25,7 +25,7 @@ DUE = Gauge("aigq_due_shoppers", "Shoppers who wait for a refresh, are due, or a
 OLDEST = Gauge("aigq_due_oldest_seconds", "How long past due the longest waiting shopper is.")
 DEFERRED = Gauge(
     "aigq_due_deferred_shoppers",
-    "Shoppers who stand back for those without a list, since the longest wait is over queue.shed_after_s.",
+    "Shoppers who stand back for those without a list and for buyers: the longest wait is over queue.shed_after_s.",
 )
 LATENESS = Histogram(
     "aigq_due_late_seconds", "How long past due a shopper was claimed.", buckets=(0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 600)

@@ -2,7 +2,7 @@
 -- KEYS 1 due
 -- ARGV 1 shed_after_ms
 -- Returns {how many wait, are due or leased; by how many ms the longest waiting is past due; how many stand back for
--- those without a list, since that is more than shed_after_ms}.
+-- those ahead, since that is more than shed_after_ms}.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local oldest = redis.call('ZRANGEBYSCORE', KEYS[1], 0, now, 'WITHSCORES', 'LIMIT', 0, 1)[2] or now
