@@ -7,6 +7,8 @@ lost, or was written long ago.
 import asyncio
 import logging
 import time
+import zlib
+from typing import Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -18,13 +20,14 @@ from service.recall.u2q import Shopper
 
 _log = logging.getLogger(__name__)
 _FLUSH_S = 1.0
+_JITTER: Final = 0.1
 
 
 class StaleLists:
     """Collects shoppers; each is marked once, however often they ask."""
 
     def __init__(self, redis: Redis, keys: Keys, fresh_s: float, capacity: int = 10_000) -> None:
-        """A list is old after `fresh_s`; at most `capacity` shoppers wait for the next flush, others ask again."""
+        """A list is old after `fresh_for` so long; at most `capacity` shoppers wait for a flush, others ask again."""
         self._redis = redis
         self._keys = keys
         self._fresh_s = fresh_s
@@ -35,14 +38,15 @@ class StaleLists:
         """Take a shopper whose list should be made anew; costs no I/O. Without behaviour there is nothing to tell."""
         if not shopper.behaviour or len(self._waiting) >= self._capacity:
             return
+        sid = shopper_sid(user_id)
         if shopper.u2q is None:
             reason = "missing"
-        elif time.time() - shopper.u2q.generated_ms / 1000 > self._fresh_s:
+        elif time.time() - shopper.u2q.generated_ms / 1000 > fresh_for(sid, self._fresh_s):
             reason = "old"
         else:
             return
         STALE.labels(reason).inc()
-        self._waiting.add(shopper_sid(user_id))
+        self._waiting.add(sid)
 
     async def run(self) -> None:
         """Flush until cancelled."""
@@ -66,3 +70,12 @@ class StaleLists:
         except (RedisError, OSError) as error:
             STORE_ERRORS.labels("stale").inc()
             _log.warning("%d shoppers with a stale list were not marked due: %s", len(waiting), error)
+
+
+def fresh_for(sid: str, fresh_s: float) -> float:
+    """Return for how long a shopper's list is fresh: `fresh_s`, give or take a tenth.
+
+    Always the same for a shopper, so that one list is not fresh and old by turns; lists that were written together, say
+    for a new model, do not become old together.
+    """
+    return fresh_s * (1 - _JITTER + 2 * _JITTER * zlib.crc32(sid.encode("ascii")) / 2**32)

@@ -180,6 +180,8 @@ async def test_what_would_be_written_again_is_not_generated_again(make_rig: Make
     await rig.search("u1", "tent")
     assert await worker.step() == 1
     before = await rig.u2q("u1")
+    key = rig.keys.u2q(shopper_sid("u1"))
+    await rig.redis.expire(key, 60)
     await rig.search("u1", "tent")  # an immediate repeat is told once
     assert await worker.step() == 1
     after = await rig.u2q("u1")
@@ -188,6 +190,7 @@ async def test_what_would_be_written_again_is_not_generated_again(make_rig: Make
     assert after is not None
     assert (after.queries, after.digest, after.seq) == (before.queries, before.digest, 2)
     assert after.generated_ms >= before.generated_ms
+    assert 0.85 < await rig.redis.ttl(key) / rig.settings.direct.u2q_ttl_s < 1.15, "its life is that of a new list"
     assert await rig.due("u1") is None
 
 

@@ -8,7 +8,7 @@ from service.contracts.keys import shopper_sid
 from service.contracts.settings import Settings
 from service.hintq import HintsQuery, answer
 from service.recall.u2q import Shopper
-from service.stale import StaleLists
+from service.stale import StaleLists, fresh_for
 from service.state import open_state
 from tests.integration.rig import Rig, echo
 from workers.common.fake_generator import FakeGenerator
@@ -53,9 +53,25 @@ async def test_who_is_left_alone(make_rig: MakeRig) -> None:
     now_ms = round(time.time() * 1000)
     stale.look("fresh", Shopper(behaviour=ACTED, u2q=QueryList(1, now_ms, "m", ())))
     stale.look("nobody", Shopper())
-    stale.look("old", Shopper(behaviour=ACTED, u2q=QueryList(1, now_ms - 61_000, "m", ())))
+    stale.look("old", Shopper(behaviour=ACTED, u2q=QueryList(1, now_ms - 67_000, "m", ())))
     stale.look("too many", Shopper(behaviour=ACTED))
     await stale.flush()
     assert [await rig.due(user) is not None for user in ("fresh", "nobody", "old", "too many")] == [
         False, False, True, False,
     ]  # fmt: skip
+
+
+async def test_lists_written_together_become_old_one_by_one(make_rig: MakeRig) -> None:
+    """Each shopper has a freshness of their own, so that a new model is no wave every day after."""
+    rig = make_rig()
+    stale = StaleLists(rig.redis, rig.keys, fresh_s=1000.0)
+    written = QueryList(1, round(time.time() * 1000) - 1_000_000, "m", ())
+    users = [f"u{number}" for number in range(40)]
+    for user in users:
+        stale.look(user, Shopper(behaviour=ACTED, u2q=written))
+    await stale.flush()
+    marked = {user for user in users if await rig.due(user) is not None}
+    # Who is at the very limit may be either.
+    assert marked >= {user for user in users if fresh_for(shopper_sid(user), 1000.0) < 999}
+    assert marked <= {user for user in users if fresh_for(shopper_sid(user), 1000.0) < 1010}
+    assert 5 < len(marked) < 35
