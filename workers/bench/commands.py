@@ -176,18 +176,20 @@ def soak(
     _show(soak.run(plan, warm_up, requests, var, _tell), as_json=as_json)
 
 
-@app.command("worker-memory", epilog="Example: aigq bench worker-memory --ranker models/aigq-mini-ranker --json")
+@app.command("worker-memory", epilog="Example: aigq bench worker-memory --model models/aigq-mini --json")
 def worker_memory(
     *,
     refreshes: Annotated[int, typer.Option(min=10_000, help="lists that the worker makes")] = 100_000,
-    ranker: Annotated[Path | None, typer.Option(help="directory of aigq train ranker; default: none")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="checkpoint whose ranker and candidates the worker uses; default: none")
+    ] = None,
     var: _Var = Path("var/bench"),
     as_json: _AsJson = False,
 ) -> None:
     """Resident memory of a Direct worker over many refreshes, and its CPU a refresh, with a fake engine."""
     from workers.bench import worker_memory as bench  # noqa: PLC0415  (polars is slow to import)
 
-    _show(bench.run(refreshes, ranker, var, _tell), as_json=as_json)
+    _show(bench.run(refreshes, model, var, _tell), as_json=as_json)
 
 
 def _tell(text: str) -> None:

@@ -125,6 +125,14 @@ def ranker_of(model: Path) -> tuple[Ranker | None, int]:
     return (open_ranker(folder), candidates_taught(model)) if folder.exists() else (None, 0)
 
 
+def ranked_as_shipped(model: Path) -> dict[str, str]:
+    """Return the settings by which a worker ranks as is meant for a checkpoint; none without a ranker beside it."""
+    ranker = ranker_beside(model)
+    if not ranker.exists():
+        return {}
+    return {"AIGQ_DIRECT_RANKER": str(ranker), "AIGQ_DIRECT_CANDIDATES": str(candidates_taught(model))}
+
+
 @contextmanager
 def running_path(model: Path, artefacts: Path, var: Path, tell: Callable[[str], None]) -> Iterator[Running]:
     """Run Redis, vLLM, service and worker until the block ends; everybody is due at once.
@@ -140,11 +148,7 @@ def running_path(model: Path, artefacts: Path, var: Path, tell: Callable[[str], 
             "AIGQ_VLLM_URL": path[1], "AIGQ_SERVICE_PORT": str(service_port),
             "AIGQ_QUEUE_DELAY_S": "0", "AIGQ_QUEUE_MAX_WAIT_S": "0",
         }  # fmt: skip
-        if ranker_beside(model).exists():
-            env |= {
-                "AIGQ_DIRECT_RANKER": str(ranker_beside(model)),
-                "AIGQ_DIRECT_CANDIDATES": str(candidates_taught(model)),
-            }
+        env |= ranked_as_shipped(model)
         tell("vLLM's server with service and worker (a minute)")
         processes.start("vllm", command(model, port), ENV)
         processes.wait_ready("vllm", lambda: answers(f"{path[1]}/health"), _READY_S)

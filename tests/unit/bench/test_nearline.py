@@ -1,8 +1,12 @@
 """The nearline benchmark compares like with like."""
 
+from pathlib import Path
+
 from service.ranking.catalogue import Catalogue
 from tests.support import TENT
-from workers.bench.nearline import Plan, Visitor, figures
+from workers.bench.nearline import Plan, Visitor, figures, ranked_as_shipped
+from workers.common.prompt import CANDIDATES_KEY
+from workers.common.ranked_list import ranker_beside
 
 VISITOR = Visitor("v", [("search", 30.0, "tent"), ("click", 20.0, TENT)])
 
@@ -24,3 +28,15 @@ def test_the_ratio_is_within_a_round() -> None:
     assert found["nearline_shoppers_s"] == {"median": 3.75, "min": 2.5, "max": 5.0}
     assert found["tokens_a_shopper"]["median"] == 30.0
     assert found["prefix_cache_hit_rate"]["max"] == 0.1
+
+
+def test_a_worker_ranks_as_is_meant_for_its_model(tmp_path: Path) -> None:
+    """With the ranker beside the checkpoint, prompts tell as many candidates as it was taught with."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text(f'{{"{CANDIDATES_KEY}": 20}}')
+    assert ranked_as_shipped(model) == {}
+    ranker_beside(model).mkdir()
+    assert ranked_as_shipped(model) == {
+        "AIGQ_DIRECT_RANKER": str(ranker_beside(model)), "AIGQ_DIRECT_CANDIDATES": "20",
+    }  # fmt: skip
