@@ -20,7 +20,8 @@ from redis import Redis
 
 from service.contracts.keys import shopper_sid
 from workers.bench.common import KEYS, Figures, machine, spread
-from workers.bench.nearline import Running, Visitor, artefacts_of, burst, running_path, visitors
+from workers.bench.nearline import Running, artefacts_of, burst, running_path
+from workers.bench.visitors import Visitor, visitors
 from workers.common.dataset import Dataset
 
 _LOOK_S: Final = 0.02

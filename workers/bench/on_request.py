@@ -16,7 +16,8 @@ import httpx
 from service.contracts.settings import VllmSettings
 from service.ranking.catalogue import Catalogue
 from workers.bench.common import Figures, machine, spread
-from workers.bench.nearline import Running, Visitor, artefacts_of, burst, ranker_of, running_path, visitors
+from workers.bench.nearline import Running, artefacts_of, burst, ranker_of, running_path
+from workers.bench.visitors import Visitor, visitors
 from workers.common.dataset import Dataset
 from workers.common.ranked_list import Ranker
 from workers.common.vllm_client import VllmGenerator

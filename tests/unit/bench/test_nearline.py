@@ -4,10 +4,12 @@ from pathlib import Path
 
 from service.ranking.catalogue import Catalogue
 from tests.support import TENT
-from workers.bench.nearline import Plan, Visitor, figures, ranked_as_shipped
+from workers.bench.nearline import Plan, figures, ranked_as_shipped, tokens
+from workers.bench.visitors import Visitor
 from workers.common.prompt import CANDIDATES_KEY
 from workers.common.ranked_list import ranker_beside
 
+MINI = Path(__file__).parents[3] / "models" / "aigq-mini"
 VISITOR = Visitor("v", [("search", 30.0, "tent"), ("click", 20.0, TENT)])
 
 
@@ -19,13 +21,37 @@ def test_events_and_prompt_tell_the_same(catalogue: Catalogue) -> None:
     assert VISITOR.prompt(catalogue, 1000.0).startswith("<u2q><now><search>\ntent<click>")
 
 
+def test_the_plain_prompt_tells_the_same(catalogue: Catalogue) -> None:
+    """The same actions, oldest first, with full titles; an item that left the catalogue has nothing to tell."""
+    gone = Visitor("v", [*VISITOR.actions, ("cart", 10.0, "left the catalogue")])
+    plain = gone.plain_prompt(catalogue, 1000.0)
+    title = catalogue.items([TENT])[TENT].title
+    lines = [line for line in plain.splitlines() if line.startswith("- ")]
+    assert ["tent" in lines[0], title in lines[1]] == [True, True]
+    assert len(lines) == 2
+    assert lines == [line for line in VISITOR.plain_prompt(catalogue, 1000.0).splitlines() if line.startswith("- ")]
+
+
+def test_tokens_are_the_checkpoints_own() -> None:
+    """A special token is one; plain language takes many."""
+    assert tokens(MINI, ["<u2q>", "<u2q><now>"]) == 3
+    assert tokens(MINI, ["What the shopper did, oldest first:"]) > 5
+
+
 def test_the_ratio_is_within_a_round() -> None:
     """A machine that slows down between rounds slows both."""
-    counts = {"prompt_tokens": 500.0, "tokens": 300.0, "prefix_queries": 500.0, "prefix_hits": 50.0}
+    counts = {
+        "prompt_tokens": 500.0,
+        "plain_prompt_tokens": 2000.0,
+        "tokens": 300.0,
+        "prefix_queries": 500.0,
+        "prefix_hits": 50.0,
+    }
     slow, quick = ({"seconds": seconds, **counts} for seconds in (4.0, 2.0))
     found = figures([(slow, quick), (quick, {**quick, "seconds": 1.0})], Plan(shoppers=10, repeats=2))
     assert found["ratio_vs_raw_vllm"] == {"median": 0.5, "min": 0.5, "max": 0.5}
     assert found["nearline_shoppers_s"] == {"median": 3.75, "min": 2.5, "max": 5.0}
+    assert found["plain_prompt_tokens_a_shopper"]["median"] == 200.0
     assert found["tokens_a_shopper"]["median"] == 30.0
     assert found["prefix_cache_hit_rate"]["max"] == 0.1
 
