@@ -22,7 +22,7 @@ class Lease:
     """A shopper held by this worker until completed, given back, or expired.
 
     `late_ms` is how long past due it was claimed, `tries` how many tries in a row failed before; `ahead` says that it
-    went ahead of the others, having no list or an old one while it is here.
+    went ahead of the others: just bought, or has no list or an old one while it is here.
     """
 
     sid: str
