@@ -108,7 +108,10 @@ async def test_a_purchase_goes_ahead_under_overload(make_rig: MakeRig) -> None:
     await rig.search("cold", "tent")
     await _tick(rig)
     await _buy(rig, "buyer")
-    assert await _order(rig) == _sids(["buyer", "cold", *longest])
+    await rig.search("buyer", "lamp")  # who goes on to act does not lose the place
+    await _tick(rig)
+    await rig.search("colder", "tent")
+    assert await _order(rig) == _sids(["colder", "buyer", "cold", *longest])
 
 
 async def test_a_purchase_is_due_like_others_without_overload(make_rig: MakeRig) -> None:

@@ -65,10 +65,11 @@ redis.call('HSET', KEYS[2], 'deadline', deadline)
 -- While leased, the score is the lease's expiry; completing sees that seq moved and keeps the shopper due.
 if redis.call('HEXISTS', KEYS[4], sid) == 0 then
   local score = math.min(math.max(now + delay, cool), deadline)
-  if ARGV[5] == '1' or (redis.call('EXISTS', KEYS[7]) == 0 and cool <= now) then
+  local ahead = tonumber(redis.call('ZSCORE', KEYS[3], sid) or 0) < 0
+  if ahead or ARGV[5] == '1' or (redis.call('EXISTS', KEYS[7]) == 0 and cool <= now) then
     local oldest = redis.call('ZRANGEBYSCORE', KEYS[3], 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
     if oldest and now - oldest > tonumber(ARGV[13]) then
-      score = -now  -- who has no list, or bought, goes ahead of all who wait with a list, the latest first
+      score = -now  -- who has no list, or bought, goes (and stays) ahead of all who wait with one, the latest first
     end
   end
   redis.call('ZADD', KEYS[3], score, sid)
