@@ -22,6 +22,8 @@ ITEM: Final = "<item>"
 CANDIDATES: Final = "<candidates>"
 CANDIDATES_KEY: Final = "aigq_candidates"
 """In a checkpoint's config.json: how many candidates prompts told when it was taught."""
+PROMPT_KEYS: Final = (CANDIDATES_KEY,)
+"""What a checkpoint says of the prompts that it was taught by."""
 HINTS: Final = "<hints>"
 REASONS: Final = "<reasons>"
 """In place of the last `<hints>`: say why first, then `<hints>` and the list. Only models that learned it have it."""

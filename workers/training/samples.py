@@ -131,7 +131,9 @@ class Shop:
 def build(
     shop: Shop, recipe: DataRecipe, seed: int, progress: Callable[[int], None], lessons: Sequence[Lesson] = ()
 ) -> list[Sample]:
-    """Return all list samples (u2q and x2q), shuffled by `seed`; `progress` hears of shoppers done.
+    """Return the list samples (u2q and x2q), shuffled by `seed`; `progress` hears of shoppers done.
+
+    All, or `max_samples` drawn of them.
 
     `lessons` are learned beside the plain lists: which of the two is asked for, a prompt's last token says.
 
@@ -147,7 +149,7 @@ def build(
         progress(1)
     if not samples:
         raise ArtefactError("the logs give no training sample before the cut-off; use a longer period of logs")
-    return [samples[n] for n in rng.permutation(len(samples))]
+    return [samples[n] for n in rng.permutation(len(samples))[: recipe.max_samples]]
 
 
 def u2q_sample(

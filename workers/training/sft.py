@@ -14,10 +14,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from datasets import Dataset
-from transformers import (
-    PreTrainedTokenizerFast,
-    Qwen3ForCausalLM,
-)
+from transformers import PreTrainedTokenizerFast
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -190,12 +187,16 @@ def _beginning(
     recipe: Recipe, tokenizer: PreTrainedTokenizerFast, start: Path | None
 ) -> tuple[Any, Composition | None]:
     """Return the model to train and, of one that is from scratch, how its embeddings are composed."""
-    if not isinstance(recipe.model, ModelRecipe):
-        return base.begin(recipe, tokenizer, start), None
-    composition = Composition(parts(tokenizer))
-    model: Any = base.begin(recipe, tokenizer, start) if start else new_model(recipe.model, tokenizer)
+    model: Any
+    if isinstance(recipe.model, ModelRecipe) and start is None:
+        model = new_model(recipe.model, tokenizer)
+    else:
+        model = base.begin(recipe, tokenizer, start)
     if len(tokenizer) > model.config.vocab_size:
         _widen(model, tokenizer)
+    if not isinstance(recipe.model, ModelRecipe):
+        return model, None
+    composition = Composition(parts(tokenizer))
     table = model.get_input_embeddings().weight
     if start:
         table.data = composition.part(table.data)
@@ -232,11 +233,11 @@ def _arguments(stage: StageRecipe, steps: int, seed: int, work: Path) -> SFTConf
     )
 
 
-def _widen(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+def _widen(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
     """Give the model rows for tokens that its checkpoint has not; they begin as `<hints>`, which ends prompts too."""
     known = model.config.vocab_size
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    table: torch.nn.Parameter = model.model.embed_tokens.weight
+    table = model.get_input_embeddings().weight
     table.data[known:] = table.data[tokenizer.convert_tokens_to_ids(HINTS)]
 
 

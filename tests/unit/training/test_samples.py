@@ -137,6 +137,15 @@ def test_the_same_seed_gives_the_same_samples(shop: Shop) -> None:
     assert build(shop, RECIPE, 3, lambda _: None) == build(shop, RECIPE, 3, lambda _: None)
 
 
+def test_more_samples_than_a_run_has_time_for_are_drawn_from(shop: Shop, samples: list[Sample]) -> None:
+    """By the seed, of all kinds alike; fewer are all kept."""
+    some = build(shop, RECIPE.model_copy(update={"max_samples": 40}), 7, lambda _: None)
+    assert len(some) == 40 < len(samples)
+    assert all(sample in samples for sample in some)
+    assert some != build(shop, RECIPE.model_copy(update={"max_samples": 40}), 8, lambda _: None)
+    assert build(shop, RECIPE.model_copy(update={"max_samples": 10_000}), 7, lambda _: None) == samples
+
+
 def test_moments_that_lists_are_drawn_for_tell_candidates_as_the_lists_learned_did(shop: Shop) -> None:
     """Regression: IL-GRPO drew lists for prompts without what the model was taught to choose from."""
     for told in (0, 3):
