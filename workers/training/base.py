@@ -18,6 +18,7 @@ from tokenizers import Regex, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedTokenizerFast
 
 from service.contracts.errors import ArtefactError
+from service.ranking.model_folder import check_room
 from workers.common.prompt import BOS, EOS, PAD, PROMPT_KEYS, REASONS, SEPARATOR, SPECIAL_TOKENS
 from workers.training.recipe import BaseRecipe, LoraRecipe, Recipe
 
@@ -183,7 +184,7 @@ def merge(adapter: Path, out: Path) -> dict[str, float]:
     """Write base and adapter as one checkpoint, which vLLM serves; return its size.
 
     Raises:
-        ArtefactError: `adapter` is none, or its base is not here.
+        ArtefactError: `adapter` is none, its base is not here, or the disk has no room.
     """
     if not is_adapter(adapter):
         raise ArtefactError(
@@ -193,6 +194,7 @@ def merge(adapter: Path, out: Path) -> dict[str, float]:
     model = PeftModel.from_pretrained(_under(adapter, tokenizer, torch.float32), str(adapter))
     whole = _told(adapter, model.merge_and_unload())
     torch.nn.Module.to(whole, torch.bfloat16)
+    check_room(out, 2 * sum(p.numel() for p in whole.parameters()))
     staging = out.with_name(f".{out.name}.staging")
     whole.save_pretrained(staging)
     tokenizer.save_pretrained(staging)

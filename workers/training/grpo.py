@@ -176,6 +176,9 @@ def train(
 
     Work in progress in `<out>.work` is resumed; what was finished with the same recipe, moments, start and `sources`
     (digests of what rewards come from) is not done again.
+
+    Raises:
+        ArtefactError: the disk has no room for it.
     """
     torch.manual_seed(recipe.seed)
     told = hashlib.blake2b(digest_size=16)
@@ -187,6 +190,7 @@ def train(
         return done
     tokenizer = PreTrainedTokenizerFast.from_pretrained(start, padding_side="left")
     model = base.begin(recipe, tokenizer, start)
+    runs.check_space(out, model)
     model.set_attn_implementation(ATTENTION)
 
     def reward(place: list[int], completion_ids: list[list[int]], **_: Any) -> list[float | None]:

@@ -142,6 +142,9 @@ def train(
     Work in progress in `<out>.work` is resumed; what was finished with the same recipe and samples is not done again.
 
     With `start`, training goes on from that checkpoint's weights instead of from scratch.
+
+    Raises:
+        ArtefactError: the disk has no room for it.
     """
     torch.manual_seed(recipe.seed)
     rows = tokenise(samples, tokenizer, recipe.model.max_tokens)
@@ -149,6 +152,7 @@ def train(
     if (done := runs.finished(work, out)) is not None:
         return done
     model, composition = _beginning(recipe, tokenizer, start)
+    runs.check_space(out, model)
     model.set_attn_implementation(ATTENTION)
     steps = max(1, round(len(rows) * stage.epochs / (stage.batch_size * PartialState().num_processes)))
     if composition and steps >= _COMPILED_FROM and shutil.which("c++"):
