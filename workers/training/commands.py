@@ -5,12 +5,11 @@ from typing import Annotated, Any
 
 import numpy as np
 import orjson
-import polars as pl
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from service.contracts.errors import ArtefactError, ConfigError
+from service.contracts.errors import ArtefactError, ConfigError, TooLittleData
 from workers.common.dataset import Dataset
 from workers.common.ranked_list import ranker_beside
 from workers.common.reasons import read_lessons
@@ -69,24 +68,23 @@ def whole_road(data: _Data, out: _Out, recipe: _Name = "mini", seed: _Seed = Non
 
     Run it again after a kill: what is done stays.
 
-    Logs without hint exposures have no clicks on hints to rank by: the model then learns from searches alone.
+    Logs without hint exposures, or with few, have too few clicks on hints to rank by: it is said, and the model learns
+    from searches alone.
     """
     chosen = _recipe(recipe, seed)  # a wrong name is told before minutes of work
     dataset = Dataset(data)
     if reasons is not None:
         next(read_lessons(reasons, dataset.provenance()), None)  # and so is a file of another dataset
-    exposed = not dataset.scan_events().filter(pl.col("type") == "hint_exposure").head(1).collect().is_empty()
     made: dict[str, Any] = {}
-    for part in ctr_commands.Learners if exposed else ():
+    for part in ctr_commands.Learners:
         kind = "ctr" if part is ctr_commands.Learners.TRAIN else "judge"
         folder = out.with_name(f"{out.name}-{kind}")
-        if not ctr_commands.is_trained(folder, data):
-            ctr_commands.ctr(data, folder, part, seed=chosen.seed)
-        made[kind] = str(folder)
-    if not exposed:
-        typer.echo(
-            f"{data}: has no hint exposures, so there is no CTR ranker; lists are learned from searches", err=True
-        )
+        try:
+            if not ctr_commands.is_trained(folder, data):
+                ctr_commands.ctr(data, folder, part, seed=chosen.seed)
+            made[kind] = str(folder)
+        except TooLittleData as error:
+            typer.echo(f"going on without {folder.name}: {error}", err=True)
     made["ranker"] = str(ranker_beside(out))
     typer.echo(orjson.dumps({**made, **_sft(data, out, chosen, None, ranker_beside(out), reasons)}))
 

@@ -1,6 +1,7 @@
 """`aigq train ctr`."""
 
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table as Grid
 
-from service.contracts.errors import ArtefactError
+from service.contracts.errors import ArtefactError, TooLittleData
 from service.ranking.catalogue import digest
 from workers.common.dataset import MANIFEST, Dataset
 
@@ -59,7 +60,8 @@ def ctr(
         truth = ctr_report.read_truth(dataset, log.slots)
         progress.update(steps, description="figures")
         groups = ctr_report.report(table, learned, fitted, truth)
-        groups["test_withheld_queries"] = ctr_report.withheld(table, learned, tuned, truth, seed, threads)
+        with suppress(TooLittleData):  # fewer queries may be too few for a second fit; the first stands
+            groups["test_withheld_queries"] = ctr_report.withheld(table, learned, tuned, truth, seed, threads)
         figures: dict[str, Any] = {
             "learned_from": {"exposures": int(learned.sum()), "clicks": int(table.clicks[learned].sum())},
             "trees": fitted.rounds,

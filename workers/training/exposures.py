@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from service.contracts.codecs import QUERY_TYPES, BehaviourEntry
-from service.contracts.errors import ArtefactError
+from service.contracts.errors import ArtefactError, TooLittleData
 from service.contracts.text import normalise
 from service.ranking.catalogue import Item
 from service.ranking.features import MAX_ENTRIES
@@ -69,7 +69,7 @@ def read_log(dataset: Dataset, max_requests: int = 1 << 62) -> Log:
     """Return the log; of more than `max_requests` requests, those of a sample of shoppers, by hash.
 
     Raises:
-        ArtefactError: nothing was exposed, or no exposure belongs to a served list.
+        TooLittleData: nothing was exposed, or no exposure belongs to a served list.
     """
     profiles = dataset.profiles()
     refused = (
@@ -99,7 +99,7 @@ def _slots(events: pl.LazyFrame, dataset: Dataset) -> tuple[pl.DataFrame, int]:
     )
     path = dataset.root / EVENTS
     if seen.is_empty():
-        raise ArtefactError(
+        raise TooLittleData(
             f"{path}: has no hint exposures, so no CTR ranker can be trained; the rest works without one"
         )
     served = (
@@ -116,7 +116,7 @@ def _slots(events: pl.LazyFrame, dataset: Dataset) -> tuple[pl.DataFrame, int]:
         .sort("user_id", "ts", "request_id", "position")
     )
     if slots.is_empty():
-        raise ArtefactError(
+        raise TooLittleData(
             f"{path}: none of {seen.height} exposures has the request id, shopper and position of a hint_served line; "
             "log what the server served too"
         )
