@@ -71,12 +71,19 @@ def test_the_whole_road_is_resumed_after_a_kill(shop: Path, tmp_path: Path) -> N
     found = figures(aigq(*road))
     assert (found["model"], found["ctr"], found["judge"]) == (str(out), f"{out}-ctr", f"{out}-judge")
     assert (tmp_path / "toy-ctr" / "meta.json").stat().st_mtime_ns == ranker
-    assert (out / "README.md").exists()
+    stages = ["ctr", "judge", "ranker", "samples", "histories", "lists"]
+    assert list(found["seconds"]) == stages
+    assert all(found["seconds"].values())
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert all(f"seconds of {stage}: " in card for stage in stages)
     for stage in ("toy.lm.work", "toy.work"):
         measured = losses(tmp_path / stage)
         assert measured[-1] < 0.95 * measured[0], stage
 
     again = figures(aigq(*road))
+    for done in (found, again):
+        for stage in ("ranker", "samples"):  # made anew
+            del done["seconds"][stage]
     assert again == found, "nothing was left to train"
 
 

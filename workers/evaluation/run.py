@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -21,6 +20,7 @@ from workers.common.dataset import ITEMS, Dataset
 from workers.common.generator import Generation
 from workers.common.prompt import with_reasons
 from workers.common.ranked_list import Ranker, candidates_taught, open_ranker, ranker_beside
+from workers.common.timed import timed
 from workers.evaluation import checkpoint, learned
 from workers.evaluation.baselines import NAMES, tuned_baselines
 from workers.evaluation.cases import Split, read_split
@@ -79,15 +79,15 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
     ranker = _ranker(plan)
     seconds: dict[str, float] = {}
     dataset = Dataset(plan.data or sample_shop())
-    with _timed(seconds, "read"):
+    with timed(seconds, "read"):
         split = _split(dataset, plan)
-    with _timed(seconds, "baselines"):
+    with timed(seconds, "baselines"):
         baselines = list(tuned_baselines(split, plan.seed, lambda name, total: advance(name, 1, total)))
         suggested = {one.name: Suggested.by(one, split.test) for one in baselines}
     index = WordIndex(split.items, plan.min_items)
     report: Report = {"data": _about(dataset, split, plan)}
     if plan.models:
-        with _timed(seconds, "models"), TemporaryDirectory() as folder:
+        with timed(seconds, "models"), TemporaryDirectory() as folder:
             with closing(learned.catalogue(dataset, split, Path(folder))) as catalogue:
                 report["generation"] = {}
                 for place, (name, path) in enumerate(plan.models.items()):
@@ -98,7 +98,7 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
                         report["triggers"] = asked.triggers
                     report["generation"][name] = _generation(asked.lists, split, catalogue, index, path)
             report |= {key: report["generation"][next(iter(plan.models))][key] for key in _TOP_LEVEL}
-    with _timed(seconds, "measure"):
+    with timed(seconds, "measure"):
         names = [one.name for one in baselines]
         report["methods"], report["best_baseline"] = measure(suggested, split, index, names, plan.seed)
         if scorer is not None:
@@ -269,10 +269,3 @@ def _tuned(one: Tuned) -> Report:
         f"validation_{MAIN}": one.validation[0],
         f"validation_{NOVEL}{MAIN}": one.validation[1],
     }
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    began = time.perf_counter()
-    yield
-    seconds[stage] = round(time.perf_counter() - began, 1)

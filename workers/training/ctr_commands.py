@@ -1,10 +1,11 @@
 """`aigq train ctr`."""
 
+import math
 import sys
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import orjson
 import typer
@@ -15,6 +16,10 @@ from rich.table import Table as Grid
 from service.contracts.errors import ArtefactError, TooLittleData
 from service.ranking.catalogue import digest
 from workers.common.dataset import MANIFEST, Dataset
+from workers.common.timed import timed
+
+_SECONDS: Final = "seconds.json"
+"""Beside a ranker, whose own files depend on data and seed alone."""
 
 
 class Learners(StrEnum):
@@ -46,10 +51,10 @@ def ctr(
     from workers.training import ctr as stage  # noqa: PLC0415
     from workers.training import ctr_report, exposures  # noqa: PLC0415
 
-    console = Console(stderr=True)
+    console, seconds = Console(stderr=True), dict[str, float]()
     dataset = Dataset(data)
     end = exposures.learned_until(dataset)
-    with Progress(console=console) as progress:
+    with timed(seconds, "ctr"), Progress(console=console) as progress:
         steps = progress.add_task("read", total=None)
         log = exposures.read_log(dataset, max_requests)
         progress.update(steps, description="features", total=log.slots.height)
@@ -73,7 +78,8 @@ def ctr(
             figures["position"] = {"product": ctr_report.overall(table, learned, fitted, truth)}
             figures["position"] |= ctr_report.ablations(table, learned, tuned, truth, seed, threads)
     meta = CtrMeta(part.value, end, dataset.provenance(), fitted.examination, fitted.bias, figures)
-    save(out, meta, stats, fitted.trees.model_to_string(), {"calibration.png": ctr_report.plot(table, fitted, truth)})
+    beside = {"calibration.png": ctr_report.plot(table, fitted, truth), _SECONDS: orjson.dumps(seconds)}
+    save(out, meta, stats, fitted.trees.model_to_string(), beside)
     CtrScorer.open(out)  # what was written can be read
     if not fitted.explored["clicks"]:
         console.print("[yellow]no explored slot was clicked: every position counts as equally looked at[/yellow]")
@@ -93,6 +99,12 @@ def is_trained(folder: Path, data: Path) -> bool:
     except ArtefactError:
         return False
     return bool(meta.data.get("manifest_blake2b") == digest(data / MANIFEST))
+
+
+def seconds_of(folder: Path) -> float:
+    """Return what the ranker in `folder` took; NaN of one that an older release made."""
+    file = folder / _SECONDS
+    return float(orjson.loads(file.read_bytes())["ctr"]) if file.exists() else math.nan
 
 
 def _grid(title: str, rows: list[tuple[str, ...]]) -> Grid:
