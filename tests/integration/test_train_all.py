@@ -108,7 +108,10 @@ def test_logs_without_exposures_are_learned_from_searches(shop: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--recipe", "nosuch"), "configs/train/nosuch.toml: there is no such recipe; known: mini, qwen3-0.6b"),
+        (
+            ("--recipe", "nosuch"),
+            "configs/train/nosuch.toml: there is no such recipe; known: mini, mini-plain, qwen3-0.6b",
+        ),
         (("--data", "docs"), "docs/manifest.json: missing; a dataset comes from"),
     ],
 )

@@ -19,7 +19,7 @@ from service.ranking.catalogue import Catalogue
 from workers.common.dataset import ITEMS, Dataset
 from workers.common.generator import Generation
 from workers.common.prompt import with_reasons
-from workers.common.ranked_list import Ranker, candidates_taught, open_ranker, ranker_beside
+from workers.common.ranked_list import Ranker, candidates_taught, open_ranker, plain_taught, ranker_beside
 from workers.common.timed import timed
 from workers.evaluation import checkpoint, learned
 from workers.evaluation.baselines import NAMES, tuned_baselines
@@ -96,7 +96,7 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
                     suggested |= {one.name: Suggested.by(one, split.test) for one in asked.methods}
                     if asked.triggers is not None:
                         report["triggers"] = asked.triggers
-                    report["generation"][name] = _generation(asked.lists, split, catalogue, index, path)
+                    report["generation"][name] = _generation(asked, split, catalogue, index, path)
             report |= {key: report["generation"][next(iter(plan.models))][key] for key in _TOP_LEVEL}
     with timed(seconds, "measure"):
         names = [one.name for one in baselines]
@@ -153,6 +153,10 @@ _TOP_LEVEL: Final = ("format_valid", "in_catalogue", "dup_rate", "tokens_plain",
 class _Asked:
     lists: ModelLists
     methods: Sequence[Method]
+    plain: Mapping[str, str]
+    """The prompts in plain language, by user id."""
+    compressed: Mapping[str, str]
+    """And in the prompt's own tokens."""
     triggers: Report | None = None
     """What became of the triggers' lists, of the model that is served."""
 
@@ -171,11 +175,15 @@ def _ask(
 ) -> _Asked:
     """Return the lists of one checkpoint and, if it is the one served, the merged lists with it and without."""
     words = {item_id: item.words for item_id, item in catalogue.items(list(split.items)).items()}
+    titles = {item_id: item.title for item_id, item in split.items.items()}
     limit = candidates_taught(path)
-    prompts = {
-        case.user_id: prompt_of(case, words, split.now, candidates_of(case, ranker, catalogue, split.now, limit))
-        for case in split.test
-    }
+    compressed: dict[str, str] = {}
+    plain: dict[str, str] = {}
+    for case in split.test:
+        told = candidates_of(case, ranker, catalogue, split.now, limit)
+        compressed[case.user_id] = prompt_of(case, words, split.now, told)
+        plain[case.user_id] = plain_prompt_of(case, titles, split.now, told)
+    prompts = plain if plain_taught(path) else compressed
     think = settings.think
     triggers = trigger_prompts(split, split.test, catalogue, think.max_items) if merged else {}
     if think.reasoning:
@@ -190,7 +198,7 @@ def _ask(
                 generations |= asyncio.run(ask(how, some, partial(_told, advance, what, len(some))))
     lists = ModelLists(name, prompts, generations, catalogue.finds)
     if not merged:
-        return _Asked(lists, [lists])
+        return _Asked(lists, [lists], plain, compressed)
     drops: Counter[str] = Counter()
     x2q = trigger_lists(triggers, generations, catalogue.finds, drops)
     nothing = ModelLists(name, prompts, {}, catalogue.finds)
@@ -200,7 +208,7 @@ def _ask(
         Merged(MERGED, lists, x2q, catalogue, split.now, ranker),
     ]
     about = {"asked": len(triggers), "filled": len(x2q), "reasoning": think.reasoning, "drops": dict(drops)}
-    return _Asked(lists, [lists, *served], about)
+    return _Asked(lists, [lists, *served], plain, compressed, about)
 
 
 def _told(advance: Advance, stage: str, total: int, done: int) -> None:
@@ -233,11 +241,9 @@ def _about(dataset: Dataset, split: Split, plan: Plan) -> Report:
     }
 
 
-def _generation(lists: ModelLists, split: Split, catalogue: Catalogue, index: WordIndex, path: Path) -> Report:
-    prompts = [lists.prompts[case.user_id] for case in split.test]
-    titles = {item_id: item.title for item_id, item in split.items.items()}
-    plain = [plain_prompt_of(case, titles, split.now) for case in split.test]
-    found = quality([lists.generations.get(prompt) for prompt in prompts], catalogue.finds)
+def _generation(asked: _Asked, split: Split, catalogue: Catalogue, index: WordIndex, path: Path) -> Report:
+    lists = asked.lists
+    found = quality([lists.generations.get(lists.prompts[case.user_id]) for case in split.test], catalogue.finds)
     return {
         "checkpoint": path.name,
         "format_valid": found.format_valid,
@@ -245,8 +251,8 @@ def _generation(lists: ModelLists, split: Split, catalogue: Catalogue, index: Wo
         "dup_rate": found.dup_rate,
         "nothing_rate": found.nothing_rate,
         "drops": found.drops,
-        "tokens_plain": checkpoint.mean_tokens(path, plain),
-        "tokens_compressed": checkpoint.mean_tokens(path, prompts),
+        "tokens_plain": checkpoint.mean_tokens(path, list(asked.plain.values())),
+        "tokens_compressed": checkpoint.mean_tokens(path, list(asked.compressed.values())),
     }
 
 

@@ -144,7 +144,9 @@ def _sft(
             )
             rng = np.random.default_rng(chosen.seed)
             passes = 0 if start else chosen.data.lm_passes
-            histories = [sample for _ in range(passes) for sample in samples.lm_samples(shop, rng)]
+            histories = [
+                sample for _ in range(passes) for sample in samples.lm_samples(shop, rng, plain=chosen.data.plain)
+            ]
     typer.echo(f"{len(histories)} windows of histories, {len(rows)} lists, {len(lessons)} with reasons", err=True)
     # Only now, once the data is known to be good: these imports take seconds.
     from transformers import PreTrainedTokenizerFast  # noqa: PLC0415

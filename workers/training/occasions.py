@@ -10,7 +10,7 @@ from service.contracts.errors import ArtefactError
 from service.ranking.ctr import CtrScorer, sigmoid
 from service.ranking.shopper_context import ShopperContext
 from service.ranking.shortlist import OWN_KEPT
-from workers.common.prompt import MAX_EVENTS, render_u2q
+from workers.common.prompt import MAX_EVENTS
 from workers.training.labels import order
 from workers.training.next_search import AHEAD
 from workers.training.recipe import DataRecipe, RewardWeights
@@ -55,10 +55,10 @@ def occasions(shop: Shop, recipe: DataRecipe, count: int, seed: int, progress: C
                 context = shop.context(moment, history.profile)
                 chances = shop.ranker.chances(context)
                 if queries := order(moment, chances, shop.production.popularity):
-                    told = [shop.told(act, rng) for act in moment.before[-2 * MAX_EVENTS :]]
                     coming = [act.query for act in moment.after if act.query is not None][:AHEAD]
                     shown, own = shop.ranker.shortlist(context, chances, recipe.candidates), moment.own
-                    prompt = render_u2q(told, history.profile, moment.now, shown)
+                    acts = moment.before[-2 * MAX_EVENTS :]
+                    prompt = shop.prompt(acts, history.profile, moment.now, shown, rng, plain=recipe.plain)
                     found.append(Occasion(prompt, queries, coming, context, expected(chances, queries, own), own))
                     progress(1)
             if len(found) == count:

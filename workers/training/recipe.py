@@ -24,6 +24,9 @@ class DataRecipe(_Section):
     min_shoppers: int = Field(ge=1, description="k-anonymity: rarer queries never become a label")
     history_dropout: float = Field(ge=0, lt=1)
     candidates: int = Field(default=0, ge=0, le=60, description="how many queries of retrieval a prompt tells")
+    plain: bool = Field(
+        default=False, description="tell shoppers in plain language: what compressed prompts are compared with"
+    )
     max_samples: int | None = Field(
         default=None, ge=1, description="of more lists as many are drawn, so that a run fits its hours"
     )

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import polars.selectors as cs
 
+from service.contracts.codecs import QUERY_TYPES
 from service.contracts.errors import ArtefactError
 from service.ranking.catalogue import Item
 from service.ranking.next_search import Candidates, NextSearch
@@ -30,7 +31,10 @@ from workers.common.prompt import (
     SEPARATOR,
     Action,
     field,
+    plain_acts,
+    plain_opening,
     render_list,
+    render_plain,
     render_u2q,
     render_x2q_category,
     render_x2q_item,
@@ -119,12 +123,26 @@ class Shop:
         titles = dict(items.select("item_id", "title").iter_rows())
         return cls(people, items, titles, surrogates(events, items), described, production, ranker, period)
 
-    def told(self, act: Act, rng: np.random.Generator) -> Action:
-        """Return an act as prompts tell it."""
+    def prompt(
+        self,
+        acts: Sequence[Act],
+        profile: Mapping[str, str],
+        now: float,
+        candidates: Sequence[str],
+        rng: np.random.Generator,
+        *,
+        plain: bool,
+    ) -> str:
+        """Return the prompt of a shopper at `now`; `plain`: in plain language."""
+        told = [self.told(act, rng, titled=plain) for act in acts]
+        return (render_plain if plain else render_u2q)(told, profile, now, candidates)
+
+    def told(self, act: Act, rng: np.random.Generator, *, titled: bool = False) -> Action:
+        """Return an act as prompts tell it; `titled`: items by their titles."""
         if act.query is not None:
             return Action(act.type, act.ts, act.query)
         item_id = act.item_id or ""
-        names = self.titles if rng.random() < _TITLE_SHARE else self.words
+        names = self.titles if titled or rng.random() < _TITLE_SHARE else self.words
         return Action(act.type, act.ts, names.get(item_id, ""))
 
 
@@ -166,7 +184,7 @@ def u2q_sample(
     if rng.random() < _CANDIDATE_DROPOUT:
         found = []
     shown = [query for query in found if rng.random() >= _CANDIDATE_DROPOUT]
-    prompt = render_u2q([shop.told(act, rng) for act in kept[-2 * MAX_EVENTS :]], profile, moment.now, shown)
+    prompt = shop.prompt(kept[-2 * MAX_EVENTS :], profile, moment.now, shown, rng, plain=recipe.plain)
     return Sample.listed(prompt, queries[: recipe.label_size])
 
 
@@ -196,7 +214,7 @@ def phrases(shop: Shop, queries: int) -> list[str]:
     return list(dict.fromkeys(SEPARATOR + field(query) for query in islice(shop.production.popularity, queries)))
 
 
-def lm_samples(shop: Shop, rng: np.random.Generator) -> list[Sample]:
+def lm_samples(shop: Shop, rng: np.random.Generator, *, plain: bool = False) -> list[Sample]:
     """Return histories in windows of `MAX_EVENTS` acts, each begun at a drawn place; shuffled."""
     known = frozenset(map(field, shop.production.popularity))
     samples: list[Sample] = []
@@ -205,9 +223,13 @@ def lm_samples(shop: Shop, rng: np.random.Generator) -> list[Sample]:
         while start < len(history.acts):
             window = history.acts[max(0, start) : start + MAX_EVENTS]
             if sum(act.query is not None for act in window) > (start > 0):
-                actions = [shop.told(act, rng) for act in window]
-                text = render_u2q(actions, history.profile, window[-1].ts).removesuffix(HINTS)
-                samples.append(Sample(_queries_learned(text, known), ends=False))
+                actions = [shop.told(act, rng, titled=plain) for act in window]
+                if plain:
+                    pieces = _plain_queries_learned(actions, history.profile, window[-1].ts, known)
+                else:
+                    text = render_u2q(actions, history.profile, window[-1].ts).removesuffix(HINTS)
+                    pieces = _queries_learned(text, known)
+                samples.append(Sample(pieces, ends=False))
             start += MAX_EVENTS * 2 // 3
     return [samples[n] for n in rng.permutation(len(samples))]
 
@@ -223,3 +245,14 @@ def _queries_learned(text: str, known: Container[str]) -> tuple[tuple[str, bool]
         opening, ended = (unit, False) if is_token else ("", learned)
     grouped = groupby(units, key=lambda unit: unit[1])
     return tuple(("".join(text for text, _ in some), learned) for learned, some in grouped)
+
+
+def _plain_queries_learned(
+    actions: Sequence[Action], profile: Mapping[str, str], now: float, known: Container[str]
+) -> tuple[tuple[str, bool], ...]:
+    """Return a plain history as pieces: known queries are learned, and the quotation mark that ends each."""
+    pieces = [(plain_opening(profile), False)]
+    for action, (told, text) in zip(actions, plain_acts(actions, now), strict=True):
+        searched = action.type in QUERY_TYPES and field(text) in known
+        pieces += [(f"\n{told}", False), (f'{text}"', searched)]
+    return tuple(pieces)

@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerFast
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from workers.common.prompt import CANDIDATES_KEY, HINTS, SEPARATOR
+from workers.common.prompt import CANDIDATES_KEY, HINTS, PLAIN_KEY, SEPARATOR
 from workers.training import base, runs
 from workers.training.composed import Composition
 from workers.training.loss_log import LossLog, plot_loss
@@ -37,7 +37,7 @@ _IGNORED = -100
 
 
 def tokenise(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Dataset:
-    """Return rows of `input_ids` and `completion_mask` (1 on what is learned); what is too long is left out."""
+    """Return rows of `input_ids` and `completion_mask` (1 on what is learned), without those that are too long."""
     texts = [text for sample in samples for text, _ in sample.pieces]
     tokens = iter(tokenizer(texts, add_special_tokens=False)["input_ids"])
     rows: dict[str, list[list[int]]] = {"input_ids": [], "completion_mask": []}
@@ -173,6 +173,7 @@ def train(
     result = trainer.train(resume_from_checkpoint=runs.resumable(work))
     figures = {
         "samples": float(len(rows)),
+        "too_long": float(len(samples) - len(rows)),
         "steps": float(steps),
         **base.sizes(model),
         "train_loss": round(float(result.training_loss), 4),
@@ -182,6 +183,7 @@ def train(
         table = model.get_input_embeddings().weight
         table.data = composition.compose(table.data)
     setattr(model.config, CANDIDATES_KEY, recipe.data.candidates)
+    setattr(model.config, PLAIN_KEY, recipe.data.plain)
     with runs.replacing(work, out, figures) as staging:
         if base.save(trainer, staging):
             tokenizer.save_pretrained(staging)

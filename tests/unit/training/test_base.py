@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from service.contracts.errors import ArtefactError, ConfigError
 from service.ranking.shopper_context import ShopperContext
 from workers.common.prompt import REASONS, SEPARATOR
-from workers.common.ranked_list import candidates_taught
+from workers.common.ranked_list import candidates_taught, plain_taught
 from workers.training import base, card
 from workers.training.commands import app
 from workers.training.occasions import Occasion
@@ -77,7 +77,7 @@ def twin(name: str, folder: Path) -> Recipe:
     drawn = {"steps": 1, "prompts": 2, "group": 2, "max_tokens": 12, "checkpoints": 1, "vllm": "off"}
     return recipe.model_copy(
         update={
-            "data": recipe.data.model_copy(update={"candidates": 7}),
+            "data": recipe.data.model_copy(update={"candidates": 7, "plain": True}),
             "model": recipe.model.model_copy(update={"base": str(folder)}),
             "sft": recipe.sft.model_copy(update=short),
             "grpo": recipe.grpo.model_copy(update=drawn),
@@ -153,7 +153,7 @@ def test_a_recipe_from_base_to_merged_model(name: str, tmp_path: Path) -> None:
     config = json.loads((whole / "config.json").read_text(encoding="utf-8"))
     assert config["architectures"] == [json.loads((tmp_path / "base" / "config.json").read_text())["architectures"][0]]
     assert "quantization_config" not in config
-    assert candidates_taught(whole) == 7
+    assert (candidates_taught(whole), plain_taught(whole)) == (7, True)
 
     card.write(out, recipe, {"source": "test"}, figures, "base")
     told = (out / "README.md").read_text(encoding="utf-8")
@@ -167,7 +167,8 @@ def test_a_recipe_from_base_to_merged_model(name: str, tmp_path: Path) -> None:
     assert base.is_adapter(tmp_path / "rewarded") == (recipe.lora is not None)
     if recipe.lora:
         base.merge(tmp_path / "rewarded", tmp_path / "rewarded")
-    assert candidates_taught(tmp_path / "rewarded") == 7, "told by the start, not by the recipe"
+    told = (candidates_taught(tmp_path / "rewarded"), plain_taught(tmp_path / "rewarded"))
+    assert told == (7, True), "what the start was taught, not what a recipe says"
 
 
 def test_a_killed_adapter_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,3 +192,30 @@ def test_lessons_teach_reasons_beside_the_plain_lists(shop: Shop, samples: list[
     assert len(build(shop, RECIPE, 7, lambda _: None, [replace(lesson, queries=["secret of shopper aa"])])) == len(
         samples
     )
+
+
+def test_plain_prompts_are_what_the_evaluation_will_ask(shop: Shop) -> None:
+    """In plain language with titles, candidates as a list says them; triggers as ever; the same for rewards."""
+    recipe = RECIPE.model_copy(update={"plain": True, "candidates": 3})
+    found = [
+        prompt(sample) for sample in build(shop, recipe, 7, lambda _: None) if not prompt(sample).startswith("<x2q>")
+    ]
+    drawn = [one.prompt for one in occasions(shop, recipe, 20, 7, lambda _: None)]
+    for told in (*found, *drawn):
+        assert told.startswith(
+            "You suggest searches to a shopper of an online shop.\nAbout the shopper: segment campers."
+        )
+        assert told.endswith("the likeliest first:\n")
+        assert "<" not in told
+    assert any('opened the product "Dome Tent"\n' in told for told in found)
+    assert any("\nSearches that may fit:\ncamping stove\n" in told for told in found)
+
+
+def test_plain_histories_are_learned_query_by_query(shop: Shop) -> None:
+    """The same queries as in the prompt's own tokens, with the quotation mark that ends each."""
+    window = next(
+        s for s in lm_samples(shop, np.random.default_rng(1), plain=True) if s.text.count("searched for") == 4
+    )
+    assert [text for text, learned in window.pieces if learned] == ['dome tent"', 'camping stove"', 'sleeping bag"']
+    assert window.text.startswith("You suggest searches to a shopper of an online shop.\n")
+    assert '\n- 4 minutes ago searched for "dome tent"\n- 3 minutes ago opened the product "Dome Tent"\n' in window.text
