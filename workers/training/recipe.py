@@ -107,6 +107,8 @@ class GrpoRecipe(_Section):
     learning_rate: float = Field(gt=0, lt=1, description="at its peak; it falls as a cosine")
     temperature: float = Field(default=1.0, gt=0, description="of the drawn lists")
     max_tokens: int = Field(default=80, ge=8, description="token cap of a drawn list")
+    max_tokens_reasoned: int = Field(default=192, ge=8, description="and where some are drawn with reasons")
+    triggers: float = Field(default=0.0, ge=0, le=1, description="share of lists drawn for items and categories")
     vllm: Literal["off", "colocate", "server"] = Field(
         default="off", description="who draws lists: the model itself, vLLM beside it on its GPUs, or a server of TRL's"
     )

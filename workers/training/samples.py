@@ -17,6 +17,7 @@ import polars.selectors as cs
 
 from service.contracts.codecs import QUERY_TYPES
 from service.contracts.errors import ArtefactError
+from service.contracts.keys import category_trigger, item_trigger
 from service.ranking.catalogue import Item
 from service.ranking.next_search import Candidates, NextSearch
 from service.ranking.shopper_context import ShopperContext
@@ -159,7 +160,7 @@ def build(
         ArtefactError: the dataset gives no sample.
     """
     rng = np.random.default_rng(seed)
-    samples = [Sample.listed(prompt, queries[: recipe.label_size]) for prompt, queries in x2q_labels(shop)]
+    samples = [Sample.listed(prompt, queries[: recipe.label_size]) for _, prompt, queries in x2q_labels(shop)]
     samples += reasoned(shop, lessons)
     for history in shop.histories:
         drawn = moments(history, recipe.cuts_per_shopper, recipe.label_window_days, shop.period, rng)
@@ -188,25 +189,35 @@ def u2q_sample(
     return Sample.listed(prompt, queries[: recipe.label_size])
 
 
-def x2q_labels(shop: Shop) -> Iterator[tuple[str, list[str]]]:
-    """Yield prompt and label of each item and category that shoppers came from or went on from."""
+def x2q_labels(shop: Shop) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield key, prompt and label of each item and category that shoppers came from or went on from."""
     for item_id, title, category in shop.items.select("item_id", "title", pl.col("category").fill_null("")).iter_rows():
-        if queries := trigger_label(f"item:{item_id}", f"category:{category}", shop.production):
-            yield render_x2q_item(title, category), queries
+        key = item_trigger(item_id)
+        if queries := trigger_label(key, category_trigger(category), shop.production):
+            yield key, render_x2q_item(title, category), queries
     for category in shop.items["category"].drop_nulls().unique().sort().to_list():
-        queries = trigger_label(f"category:{category}", "", shop.production) if category else []
+        key = category_trigger(category)
+        queries = trigger_label(key, "", shop.production) if category else []
         if queries:
-            yield from [(render_x2q_category(category), queries)] * _CATEGORY_TIMES
+            yield from [(key, render_x2q_category(category), queries)] * _CATEGORY_TIMES
 
 
 def reasoned(shop: Shop, lessons: Iterable[Lesson]) -> Iterator[Sample]:
-    """Yield the rows that teach reasons; a query that too few shoppers searched is not learned, whoever suggests it."""
+    """Yield the rows that teach reasons."""
+    for one, queries in lesson_labels(shop, lessons):
+        yield Sample(((with_reasons(one.prompt), False), (render_reasoned(one.rationale, queries), True)))
+
+
+def lesson_labels(shop: Shop, lessons: Iterable[Lesson]) -> Iterator[tuple[Lesson, list[str]]]:
+    """Yield lessons with what may be learned of their lists.
+
+    A query that too few shoppers searched is not, whoever suggests it.
+    """
     known = shop.production.popularity
     rare = {act.query for history in shop.histories for act in history.acts} - known.keys()
     for one in lessons:
         if queries := [query for query in one.queries if query not in rare]:
-            taught = render_reasoned(one.rationale, queries)
-            yield Sample(((with_reasons(one.prompt), False), (taught, True)))
+            yield one, queries
 
 
 def phrases(shop: Shop, queries: int) -> list[str]:

@@ -230,12 +230,14 @@ def test_vllm_gets_the_names_and_weights_of_the_merged_model(name: str, tmp_path
 @pytest.mark.parametrize("name", TWINS)
 def test_trl_is_told_who_draws_lists(name: str, tmp_path: Path) -> None:
     """A recipe's `vllm` reaches TRL's configuration."""
-    from workers.training.grpo import arguments  # noqa: PLC0415
+    from workers.training.grpo_arguments import arguments  # noqa: PLC0415
 
     stage = Recipe.load(name).grpo
     assert stage is not None
     found = arguments(stage, 7, tmp_path)
     assert found.use_vllm == (stage.vllm != "off")
+    assert found.max_completion_length == stage.max_tokens
+    assert arguments(stage, 7, tmp_path, reasoned=True).max_completion_length == stage.max_tokens_reasoned
     if found.use_vllm:
         assert found.vllm_mode == stage.vllm
         assert found.vllm_server_base_url == (stage.vllm_server if stage.vllm == "server" else None)
