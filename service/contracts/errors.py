@@ -3,6 +3,7 @@
 AigqError
 ├── ConfigError          a settings file, key or environment variable is wrong
 ├── ArtefactError        a file or directory that we published or were given is missing, cut short or of another version
+│   └── TooLittleData     a dataset is whole, but holds too little to learn this from
 ├── StoreError           Redis
 │   ├── StoreUnavailable  no answer in time, or no connection
 │   └── CorruptValue      a value that is not ours to use: broken, another version, another owner
@@ -25,6 +26,10 @@ class ConfigError(AigqError):
 
 class ArtefactError(AigqError):
     """An artefact or dataset cannot be used; the message names the path and the fix."""
+
+
+class TooLittleData(ArtefactError):
+    """A dataset holds too little to learn what was asked for; the rest may do without."""
 
 
 class StoreError(AigqError):

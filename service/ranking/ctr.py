@@ -1,4 +1,4 @@
-"""The CTR ranker: the chance that a shopper who looks at a hint clicks it. One object for serving, labels and rewards.
+"""The CTR ranker: the chance that a shopper who looks at a hint clicks it. One rewards, another judges.
 
 A directory: `model.txt` (LightGBM), `queries.json` (query statistics), `meta.json` (what made it, and the digests of
 the other two). Written by `aigq train ctr`.

@@ -17,8 +17,28 @@ from service.ranking.catalogue import digest
 META: Final = "meta.json"
 
 
+def check_room(folder: Path, needed: int) -> None:
+    """Make sure that a disk has `needed` bytes for `folder`, before work of minutes or hours ends in a full disk.
+
+    Raises:
+        ArtefactError: it has not.
+    """
+    there = next(parent for parent in folder.absolute().parents if parent.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise ArtefactError(
+            f"{folder}: needs {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free on that disk; "
+            "make room, or write elsewhere"
+        )
+
+
 def write(folder: Path, meta: Mapping[str, Any], files: Mapping[str, bytes], extra: Mapping[str, bytes]) -> None:
-    """Write `folder`, over what may be there; `extra` files (plots) are not checked later."""
+    """Write `folder`, over what may be there; `extra` files (plots) are not checked later.
+
+    Raises:
+        ArtefactError: the disk has no room for it.
+    """
+    check_room(folder, sum(map(len, (*files.values(), *extra.values()))))
     staging = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     old = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}.old")
     staging.mkdir(parents=True)

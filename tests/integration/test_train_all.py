@@ -5,6 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ import orjson
 import polars as pl
 import pytest
 
+from service.ranking.ctr import CtrScorer
+from service.ranking.next_search import NextSearch
 from tests.integration.support import clean_environment, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -52,32 +57,91 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_whole_road_is_resumed_after_a_kill(shop: Path, tmp_path: Path) -> None:
-    """Ranker, judge, histories, lists: what was done before the kill stays, loss falls, nothing half-made is named."""
-    out = tmp_path / "toy"
-    road = ("train", "all", "--data", str(shop), "--recipe", "smoke", "--out", str(out))
+KILLS: dict[str, Callable[[Path], bool]] = {
+    "the CTR ranker": lambda at: any(at.glob(".toy-ctr-*")) or (at / "toy-ctr").exists(),
+    "the ranker of next searches": lambda at: (at / "toy-judge").exists(),
+    "lists": lambda at: any((at / "toy.work").glob("checkpoint-*")),
+    "the swap": lambda at: (at / ".toy.staging").exists(),
+}
+"""What is there when a stage has something to lose. Histories are resumed by the same code as lists."""
+
+
+def kill_when(reached: Callable[[], bool], road: Sequence[str]) -> None:
+    """Begin the road, and kill it, with what it started, as soon as it is so far."""
     process = subprocess.Popen(
         command(*road), cwd=ROOT, env=clean_environment(), start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        eventually(lambda: any((tmp_path / "toy.lm.work").glob("checkpoint-*")), patience_s=200)
+        eventually(lambda: reached() or process.poll() is not None, patience_s=200)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    assert not out.exists()
-    ranker = (tmp_path / "toy-ctr" / "meta.json").stat().st_mtime_ns
+    assert process.wait() == -signal.SIGKILL
 
+
+@pytest.fixture(scope="module")
+def toy(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Sequence[str], dict[str, Any]]:
+    """Return a model that was killed at each stage and went on, the command that made it, and what that said."""
+    folder = tmp_path_factory.mktemp("toy")
+    out = folder / "toy"
+    road = ("train", "all", "--data", str(shop), "--recipe", "smoke", "--out", str(out))
+    kept: dict[str, int] = {}
+    for stage, reached in KILLS.items():
+        kill_when(partial(reached, folder), road)
+        assert not out.exists(), stage
+        for ranker in ("toy-ctr", "toy-judge"):
+            if (folder / ranker).exists():
+                CtrScorer.open(folder / ranker)  # what has its name is whole
+                kept.setdefault(ranker, (folder / ranker / "meta.json").stat().st_mtime_ns)
+        if (folder / "toy-ranker").exists():
+            NextSearch.open(folder / "toy-ranker")
     found = figures(aigq(*road))
+    assert kept == {ranker: (folder / ranker / "meta.json").stat().st_mtime_ns for ranker in ("toy-ctr", "toy-judge")}
+    return out, road, found
+
+
+def test_the_whole_road_is_resumed_after_each_kill(toy: tuple[Path, Sequence[str], dict[str, Any]]) -> None:
+    """What was done before a kill stays, loss falls, nothing half-made is named, and what is done is not done again."""
+    out, road, found = toy
     assert (found["model"], found["ctr"], found["judge"]) == (str(out), f"{out}-ctr", f"{out}-judge")
-    assert (tmp_path / "toy-ctr" / "meta.json").stat().st_mtime_ns == ranker
-    assert (out / "README.md").exists()
+    stages = ["ctr", "judge", "ranker", "samples", "histories", "lists"]
+    assert list(found["seconds"]) == stages
+    assert all(found["seconds"].values())
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert all(f"seconds of {stage}: " in card for stage in stages)
     for stage in ("toy.lm.work", "toy.work"):
-        measured = losses(tmp_path / stage)
+        measured = losses(out.with_name(stage))
         assert measured[-1] < 0.95 * measured[0], stage
 
     again = figures(aigq(*road))
-    assert again == found, "nothing was left to train"
+    assert {**again, "seconds": 0} == {**found, "seconds": 0}, "nothing was left to train"
+    for stage in ("ctr", "judge", "histories", "lists"):
+        assert again["seconds"][stage] == found["seconds"][stage]
+
+
+def test_rewards_rise(
+    shop: Path, toy: tuple[Path, Sequence[str], dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """IL-GRPO on the road's model, rewarded by its CTR ranker, for shoppers and triggers: lists become worth more."""
+    out, _, made = toy
+    better = out.with_name("better")
+    began = time.perf_counter()
+    found = figures(
+        aigq(
+            "train", "grpo", "--data", str(shop), "--recipe", "smoke", "--triggers", "0.25",
+            "--start", str(out), "--ctr", made["ctr"], "--out", str(better),
+        )
+    )  # fmt: skip
+    elapsed = time.perf_counter() - began
+    lines = [json.loads(line) for line in (out.with_name("better.work") / "loss.jsonl").read_text().splitlines()]
+    rewards = [line["reward"] for line in lines if "reward" in line]  # of steps for which lists were drawn anew
+    third = len(rewards) // 3
+    first, last = sum(rewards[:third]) / third, sum(rewards[-third:]) / third
+    with capsys.disabled():
+        sys.stdout.write(f" {found['lists']:.0f} lists in {elapsed:.0f} s, reward {first:.2f} to {last:.2f} ")
+    assert last > first
+    assert elapsed < 120
+    assert "(IL-GRPO)" in (better / "README.md").read_text(encoding="utf-8")
 
 
 def test_logs_without_exposures_are_learned_from_searches(shop: Path, tmp_path: Path) -> None:
@@ -101,7 +165,10 @@ def test_logs_without_exposures_are_learned_from_searches(shop: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--recipe", "nosuch"), "configs/train/nosuch.toml: there is no such recipe; known: mini, qwen3-0.6b"),
+        (
+            ("--recipe", "nosuch"),
+            "configs/train/nosuch.toml: there is no such recipe; known: mini, mini-plain, qwen3-0.6b",
+        ),
         (("--data", "docs"), "docs/manifest.json: missing; a dataset comes from"),
     ],
 )

@@ -2,10 +2,13 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from service.contracts.errors import ArtefactError
 from workers.common.prompt import EOS, SEPARATOR, SPECIAL_TOKENS, with_reasons
 from workers.common.reasons import render_reasoned
 from workers.training.recipe import Recipe
@@ -137,6 +140,23 @@ def test_reasons_are_learned_by_a_model_that_had_none(trained: Path, recipe: Rec
     expected = "\nstove\nstove for camping\nbest stove"
     assert answer("<u2q><search>\ntent<hints>") == expected
     assert answer("<u2q><search>\ntent<reasons>") == f"next stove<hints>{expected}"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_full_disk_is_told_before_training(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by a traceback after an hour; the same command goes on once there is room."""
+    from workers.training import sft, tokenizer  # noqa: PLC0415
+
+    rows, out = toy_samples(8), tmp_path / "toy"
+    own = tokenizer.train((row.text for row in rows), 340)
+    stage = recipe.sft.model_copy(update={"epochs": 1.0, "checkpoints": 1})
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+        with pytest.raises(ArtefactError, match=rf"{out}: needs \d+ MB, and 1 MB are free"):
+            sft.train(rows, own, recipe, stage, out)
+    assert not out.exists()
+    sft.train(rows, own, recipe, stage, out)
+    assert out.exists()
 
 
 def test_what_began_an_earlier_line_is_held_against_the_model() -> None:

@@ -9,6 +9,7 @@ from service.contracts.text import normalise
 from workers.common.dataset import Dataset
 from workers.common.item_text import MIN_SHOPPERS
 from workers.common.prompt import BEHAVIOUR
+from workers.common.served import clicks_borne_out
 from workers.common.split import Part, cut_off, part_of
 
 
@@ -20,12 +21,14 @@ def anonymity_floor(dataset: Dataset, at_least: int = MIN_SHOPPERS) -> int:
 def read_events(dataset: Dataset, parts: Sequence[Part] = ("train",)) -> pl.DataFrame:
     """Return the behaviour of the shoppers of `parts`, in shopper and time order, with `query` normalised.
 
+    Clicks on hints are those that the server's lines bear out (`clicks_borne_out`).
+
     Raises:
         ArtefactError: nobody of them searched before the cut-off.
     """
     refused = set(dataset.profiles().filter(~pl.col("consent"))["user_id"])
     events = (
-        dataset.scan_events()
+        clicks_borne_out(dataset.scan_events())
         .select("user_id", "ts", "type", "query", "item_id")
         .filter(pl.col("type").is_in(list(BEHAVIOUR)) & (pl.col("ts") < cut_off(dataset.manifest)))
         .sort("user_id", "ts", maintain_order=True)

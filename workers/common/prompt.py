@@ -22,6 +22,10 @@ ITEM: Final = "<item>"
 CANDIDATES: Final = "<candidates>"
 CANDIDATES_KEY: Final = "aigq_candidates"
 """In a checkpoint's config.json: how many candidates prompts told when it was taught."""
+PLAIN_KEY: Final = "aigq_plain"
+"""And whether they told shoppers in plain language (`render_plain`)."""
+PROMPT_KEYS: Final = (CANDIDATES_KEY, PLAIN_KEY)
+"""What a checkpoint says of the prompts that it was taught by."""
 HINTS: Final = "<hints>"
 REASONS: Final = "<reasons>"
 """In place of the last `<hints>`: say why first, then `<hints>` and the list. Only models that learned it have it."""
@@ -167,16 +171,29 @@ def without_oldest(prompt: str) -> str | None:
     return "".join([*parts, tail, HINTS])
 
 
-def render_plain(actions: Iterable[Action], profile: Mapping[str, str], now: float) -> str:
+def render_plain(
+    actions: Iterable[Action], profile: Mapping[str, str], now: float, candidates: Sequence[str] = ()
+) -> str:
     """Return the same in plain language with full titles: the baseline that compression is measured against."""
-    lines = ["You suggest searches to a shopper of an online shop."]
-    if values := [f"{name} {clean(value)}" for name, value in sorted(profile.items()) if value]:
-        lines.append(f"About the shopper: {', '.join(values)}.")
-    lines.append("What the shopper did, oldest first:")
-    known = sorted((a for a in actions if a.type in BEHAVIOUR), key=lambda a: a.ts)[-MAX_EVENTS:]
-    lines += [f'- {_ago(now - a.ts)} {VERBS[a.type]} "{clean(a.text)}"' for a in known]
+    lines = [plain_opening(profile)]
+    lines += [f'{told}{text}"' for told, text in plain_acts(actions, now)]
+    if candidates:
+        lines.append("Searches that may fit:" + render_list([field(query) for query in candidates]))
     lines.append("Suggest ten searches that the shopper is about to want, one a line, the likeliest first:")
     return "\n".join(lines) + "\n"
+
+
+def plain_opening(profile: Mapping[str, str]) -> str:
+    """Return how a plain prompt begins."""
+    values = [f"{name} {clean(value)}" for name, value in sorted(profile.items()) if value]
+    about = f"About the shopper: {', '.join(values)}.\n" if values else ""
+    return f"You suggest searches to a shopper of an online shop.\n{about}What the shopper did, oldest first:"
+
+
+def plain_acts(actions: Iterable[Action], now: float) -> list[tuple[str, str]]:
+    """Return the last `MAX_EVENTS` actions in plain language, each as what leads to its text, and that; `"` ends it."""
+    known = sorted((a for a in actions if a.type in BEHAVIOUR), key=lambda a: a.ts)[-MAX_EVENTS:]
+    return [(f'- {_ago(now - a.ts)} {VERBS[a.type]} "', clean(a.text)) for a in known]
 
 
 def _ago(seconds: float) -> str:

@@ -13,7 +13,7 @@ from service.ranking.filter import reject_reason
 from service.ranking.merge import ranked_score
 from service.ranking.shopper_context import ShopperContext
 from workers.common.list_parser import LIST_SIZE
-from workers.common.prompt import CANDIDATES_KEY
+from workers.common.prompt import CANDIDATES_KEY, PLAIN_KEY
 
 
 class Ranker(Protocol):
@@ -59,9 +59,22 @@ def candidates_taught(model: Path) -> int:
     Raises:
         ArtefactError: its config.json is missing or broken.
     """
+    return _config(model, CANDIDATES_KEY)
+
+
+def plain_taught(model: Path) -> bool:
+    """Return whether prompts told shoppers in plain language when a checkpoint was taught.
+
+    Raises:
+        ArtefactError: its config.json is missing or broken.
+    """
+    return bool(_config(model, PLAIN_KEY))
+
+
+def _config(model: Path, key: str) -> int:
     file = model / "config.json"
     try:
-        return int(orjson.loads(file.read_bytes()).get(CANDIDATES_KEY, 0))
+        return int(orjson.loads(file.read_bytes()).get(key, 0))
     except (OSError, ValueError, AttributeError) as error:
         raise ArtefactError(
             f"{file}: is not a checkpoint's ({error}); name a directory that aigq train wrote"

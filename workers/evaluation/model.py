@@ -56,9 +56,9 @@ def context_of(case: Case, items: Mapping[str, Item], now: float) -> ShopperCont
     return ShopperContext(now, known, case.profile, items)
 
 
-def plain_prompt_of(case: Case, titles: Mapping[str, str], now: float) -> str:
+def plain_prompt_of(case: Case, titles: Mapping[str, str], now: float, candidates: Sequence[str] = ()) -> str:
     """Return the same in plain language, which the compressed rendering is measured against."""
-    return render_plain(actions_of(case, titles), case.profile, now)
+    return render_plain(actions_of(case, titles), case.profile, now, candidates)
 
 
 def recently_searched(acts: Sequence[Act]) -> list[str]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -20,7 +19,8 @@ from service.ranking.catalogue import Catalogue
 from workers.common.dataset import ITEMS, Dataset
 from workers.common.generator import Generation
 from workers.common.prompt import with_reasons
-from workers.common.ranked_list import Ranker, candidates_taught, open_ranker, ranker_beside
+from workers.common.ranked_list import Ranker, candidates_taught, open_ranker, plain_taught, ranker_beside
+from workers.common.timed import timed
 from workers.evaluation import checkpoint, learned
 from workers.evaluation.baselines import NAMES, tuned_baselines
 from workers.evaluation.cases import Split, read_split
@@ -79,15 +79,15 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
     ranker = _ranker(plan)
     seconds: dict[str, float] = {}
     dataset = Dataset(plan.data or sample_shop())
-    with _timed(seconds, "read"):
+    with timed(seconds, "read"):
         split = _split(dataset, plan)
-    with _timed(seconds, "baselines"):
+    with timed(seconds, "baselines"):
         baselines = list(tuned_baselines(split, plan.seed, lambda name, total: advance(name, 1, total)))
         suggested = {one.name: Suggested.by(one, split.test) for one in baselines}
     index = WordIndex(split.items, plan.min_items)
     report: Report = {"data": _about(dataset, split, plan)}
     if plan.models:
-        with _timed(seconds, "models"), TemporaryDirectory() as folder:
+        with timed(seconds, "models"), TemporaryDirectory() as folder:
             with closing(learned.catalogue(dataset, split, Path(folder))) as catalogue:
                 report["generation"] = {}
                 for place, (name, path) in enumerate(plan.models.items()):
@@ -96,9 +96,9 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
                     suggested |= {one.name: Suggested.by(one, split.test) for one in asked.methods}
                     if asked.triggers is not None:
                         report["triggers"] = asked.triggers
-                    report["generation"][name] = _generation(asked.lists, split, catalogue, index, path)
+                    report["generation"][name] = _generation(asked, split, catalogue, index, path)
             report |= {key: report["generation"][next(iter(plan.models))][key] for key in _TOP_LEVEL}
-    with _timed(seconds, "measure"):
+    with timed(seconds, "measure"):
         names = [one.name for one in baselines]
         report["methods"], report["best_baseline"] = measure(suggested, split, index, names, plan.seed)
         if scorer is not None:
@@ -153,6 +153,10 @@ _TOP_LEVEL: Final = ("format_valid", "in_catalogue", "dup_rate", "tokens_plain",
 class _Asked:
     lists: ModelLists
     methods: Sequence[Method]
+    plain: Mapping[str, str]
+    """The prompts in plain language, by user id."""
+    compressed: Mapping[str, str]
+    """And in the prompt's own tokens."""
     triggers: Report | None = None
     """What became of the triggers' lists, of the model that is served."""
 
@@ -171,11 +175,15 @@ def _ask(
 ) -> _Asked:
     """Return the lists of one checkpoint and, if it is the one served, the merged lists with it and without."""
     words = {item_id: item.words for item_id, item in catalogue.items(list(split.items)).items()}
+    titles = {item_id: item.title for item_id, item in split.items.items()}
     limit = candidates_taught(path)
-    prompts = {
-        case.user_id: prompt_of(case, words, split.now, candidates_of(case, ranker, catalogue, split.now, limit))
-        for case in split.test
-    }
+    compressed: dict[str, str] = {}
+    plain: dict[str, str] = {}
+    for case in split.test:
+        told = candidates_of(case, ranker, catalogue, split.now, limit)
+        compressed[case.user_id] = prompt_of(case, words, split.now, told)
+        plain[case.user_id] = plain_prompt_of(case, titles, split.now, told)
+    prompts = plain if plain_taught(path) else compressed
     think = settings.think
     triggers = trigger_prompts(split, split.test, catalogue, think.max_items) if merged else {}
     if think.reasoning:
@@ -190,7 +198,7 @@ def _ask(
                 generations |= asyncio.run(ask(how, some, partial(_told, advance, what, len(some))))
     lists = ModelLists(name, prompts, generations, catalogue.finds)
     if not merged:
-        return _Asked(lists, [lists])
+        return _Asked(lists, [lists], plain, compressed)
     drops: Counter[str] = Counter()
     x2q = trigger_lists(triggers, generations, catalogue.finds, drops)
     nothing = ModelLists(name, prompts, {}, catalogue.finds)
@@ -200,7 +208,7 @@ def _ask(
         Merged(MERGED, lists, x2q, catalogue, split.now, ranker),
     ]
     about = {"asked": len(triggers), "filled": len(x2q), "reasoning": think.reasoning, "drops": dict(drops)}
-    return _Asked(lists, [lists, *served], about)
+    return _Asked(lists, [lists, *served], plain, compressed, about)
 
 
 def _told(advance: Advance, stage: str, total: int, done: int) -> None:
@@ -233,11 +241,9 @@ def _about(dataset: Dataset, split: Split, plan: Plan) -> Report:
     }
 
 
-def _generation(lists: ModelLists, split: Split, catalogue: Catalogue, index: WordIndex, path: Path) -> Report:
-    prompts = [lists.prompts[case.user_id] for case in split.test]
-    titles = {item_id: item.title for item_id, item in split.items.items()}
-    plain = [plain_prompt_of(case, titles, split.now) for case in split.test]
-    found = quality([lists.generations.get(prompt) for prompt in prompts], catalogue.finds)
+def _generation(asked: _Asked, split: Split, catalogue: Catalogue, index: WordIndex, path: Path) -> Report:
+    lists = asked.lists
+    found = quality([lists.generations.get(lists.prompts[case.user_id]) for case in split.test], catalogue.finds)
     return {
         "checkpoint": path.name,
         "format_valid": found.format_valid,
@@ -245,8 +251,8 @@ def _generation(lists: ModelLists, split: Split, catalogue: Catalogue, index: Wo
         "dup_rate": found.dup_rate,
         "nothing_rate": found.nothing_rate,
         "drops": found.drops,
-        "tokens_plain": checkpoint.mean_tokens(path, plain),
-        "tokens_compressed": checkpoint.mean_tokens(path, prompts),
+        "tokens_plain": checkpoint.mean_tokens(path, list(asked.plain.values())),
+        "tokens_compressed": checkpoint.mean_tokens(path, list(asked.compressed.values())),
     }
 
 
@@ -269,10 +275,3 @@ def _tuned(one: Tuned) -> Report:
         f"validation_{MAIN}": one.validation[0],
         f"validation_{NOVEL}{MAIN}": one.validation[1],
     }
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    began = time.perf_counter()
-    yield
-    seconds[stage] = round(time.perf_counter() - began, 1)

@@ -20,7 +20,8 @@ from workers.evaluation.checkpoint import context_length
 
 _READY_S: Final = 300.0
 _STOP_S: Final = 10.0
-_CONTEXT: Final = 1024
+_CONTEXT: Final = 2048
+"""Tokens: more than any prompt of ours, plain ones too, and less than would cost memory."""
 _LOG_LINES: Final = 15
 
 

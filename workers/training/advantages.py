@@ -14,8 +14,8 @@ import torch
 
 _EPSILON: Final = 1e-4
 """As in TRL's GRPO, so that the two agree where they should."""
-Rewards = Sequence[Sequence[float]]
-"""List -> query -> reward."""
+Rewards = Sequence[Sequence[float | None]]
+"""List -> query -> reward. None: a rationale before the queries, which is worth what its list is worth, and no more."""
 
 
 def query_advantages(queries: Rewards, sequences: Sequence[float], group: int, weight: float) -> list[list[float]]:
@@ -26,15 +26,17 @@ def query_advantages(queries: Rewards, sequences: Sequence[float], group: int, w
         if not _teaches(lists, shared_rewards):
             found += [[0.0] * len(one) for one in lists]
             continue
-        each = iter(_z([reward for one in lists for reward in one]))
-        whole = _z(shared_rewards)
-        found += [[next(each) + weight * shared for _ in one] for one, shared in zip(lists, whole, strict=True)]
+        each = iter(_z([reward for one in lists for reward in one if reward is not None]))
+        found += [
+            [(0.0 if reward is None else next(each)) + weight * shared for reward in one]
+            for one, shared in zip(lists, _z(shared_rewards), strict=True)
+        ]
     return found
 
 
 def list_advantages(queries: Rewards, sequences: Sequence[float], group: int, weight: float) -> list[list[float]]:
     """Return one advantage a list, the same for each of its queries: plain GRPO on all rewards together."""
-    means = [sum(one) / max(1, len(one)) for one in queries]
+    means = [mean_reward(one) for one in queries]
     totals = [mean + weight * whole for mean, whole in zip(means, sequences, strict=True)]
     found: list[list[float]] = []
     for start in range(0, len(queries), group):
@@ -45,7 +47,13 @@ def list_advantages(queries: Rewards, sequences: Sequence[float], group: int, we
     return found
 
 
-def on_tokens(advantages: Rewards, lengths: Sequence[Sequence[int]], tokens: int) -> torch.Tensor:
+def mean_reward(rewards: Sequence[float | None]) -> float:
+    """Return the mean reward of a list's queries; 0 if it has none."""
+    known = [reward for reward in rewards if reward is not None]
+    return sum(known) / max(1, len(known))
+
+
+def on_tokens(advantages: Sequence[Sequence[float]], lengths: Sequence[Sequence[int]], tokens: int) -> torch.Tensor:
     """Return (lists, `tokens`): each query's advantage on its tokens, 0 beyond; `lengths` are its tokens.
 
     A separator belongs to the query that it begins, the end of sequence to the one before it. Weighted so that the mean
@@ -76,9 +84,20 @@ def segments(ids: Sequence[int], openings: Container[int]) -> list[int]:
     return lengths
 
 
+def rationale_length(ids: Sequence[int], mark: int, marks: Container[int]) -> int:
+    """Return how many tokens of a completion are a rationale and the `mark` that ends it.
+
+    0 if there is no `mark`, or another of the `marks` after it: that is not of the form.
+    """
+    if mark not in ids:
+        return 0
+    length = ids.index(mark) + 1
+    return 0 if any(token in marks for token in ids[length:]) else length
+
+
 def _teaches(queries: Rewards, sequences: Sequence[float]) -> bool:
     """Whether a group's rewards are all numbers, and not all the same."""
-    rewards = [reward for one in queries for reward in one]
+    rewards = [reward for one in queries for reward in one if reward is not None]
     return all(map(math.isfinite, [*rewards, *sequences])) and (len(set(rewards)) > 1 or len(set(sequences)) > 1)
 
 

@@ -6,6 +6,7 @@ few MB. vLLM refuses such adapters, so `merge` makes a checkpoint of base and ad
 """
 
 import importlib.util
+import json
 import shutil
 from functools import partial
 from pathlib import Path
@@ -17,12 +18,15 @@ from tokenizers import Regex, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedTokenizerFast
 
 from service.contracts.errors import ArtefactError
-from workers.common.prompt import BOS, EOS, PAD, SEPARATOR, SPECIAL_TOKENS
+from service.ranking.model_folder import check_room
+from workers.common.prompt import BOS, EOS, PAD, PROMPT_KEYS, REASONS, SEPARATOR, SPECIAL_TOKENS
 from workers.training.recipe import BaseRecipe, LoraRecipe, Recipe
 
 PROMPT_TOKENS: Final = tuple(token for token in SPECIAL_TOKENS if token not in (PAD, BOS, EOS))
 """What a base's tokenizer lacks; it has its own beginning, end and padding."""
 _ADAPTER: Final = "adapter_config.json"
+_TAUGHT: Final = "aigq.json"
+"""Beside an adapter, whose config.json is its base's: what a checkpoint's says of prompts (`PROMPT_KEYS`)."""
 _PACKAGE: Final = "package:"
 
 
@@ -65,6 +69,11 @@ def tokenizer_of(base: str) -> PreTrainedTokenizerFast:
     return ours
 
 
+def own_tokens(tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    """Return the prompt's tokens that the base lacked: `<reasons>` is one where it is to be learned."""
+    return [*PROMPT_TOKENS, *([REASONS] if REASONS in tokenizer.get_vocab() else [])]
+
+
 def model_of(base: str, tokenizer: PreTrainedTokenizerFast, dtype: torch.dtype) -> Any:
     """Return the base with a row of its embeddings for each token of `tokenizer_of`."""
     source: dict[str, Any] = {**located(base)}
@@ -76,7 +85,7 @@ def model_of(base: str, tokenizer: PreTrainedTokenizerFast, dtype: torch.dtype) 
     tables = [model.get_input_embeddings().weight]
     if not model.config.tie_word_embeddings:
         tables.append(model.get_output_embeddings().weight)
-    for token in PROMPT_TOKENS:
+    for token in own_tokens(tokenizer):
         said = tokenizer(token.strip("<>").replace("_", " "), add_special_tokens=False)["input_ids"]
         for table in tables:
             table.data[tokenizer.convert_tokens_to_ids(token)] = table.data[said].mean(0)
@@ -87,10 +96,16 @@ def begin(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, start: Path | None
     """Return the model to train: from the checkpoint or adapter `start`, else from the recipe's base.
 
     A model under an adapter is in bfloat16, since it does not change; one that is trained whole in float32.
+
+    Raises:
+        ArtefactError: a token is to be learned that the adapter `start` does not train.
     """
     if start is not None and is_adapter(start):
-        model = model_of(_base_of(start), tokenizer, torch.bfloat16)
-        return _small(PeftModel.from_pretrained(model, str(start), is_trainable=True), _base_of(start))
+        model = _told(start, PeftModel.from_pretrained(_under(start, tokenizer), str(start), is_trainable=True))
+        trained = model.peft_config["default"].trainable_token_indices["embed_tokens"]
+        if missing := set(own_tokens(tokenizer)) - set(tokenizer.convert_ids_to_tokens(trained)):
+            raise ArtefactError(f"{start}: does not train {', '.join(missing)}; begin from its base, without --start")
+        return _small(model, _base_of(start))
     dtype = torch.bfloat16 if recipe.lora else torch.float32
     if start is not None:
         source, model = str(start.resolve()), AutoModelForCausalLM.from_pretrained(start, dtype=dtype)
@@ -101,7 +116,7 @@ def begin(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, start: Path | None
 
 
 def _adapted(model: Any, tokenizer: PreTrainedTokenizerFast, lora: LoraRecipe) -> PeftModel:
-    own: Any = tokenizer.convert_tokens_to_ids(list(PROMPT_TOKENS))
+    own: Any = tokenizer.convert_tokens_to_ids(own_tokens(tokenizer))
     tables = ["embed_tokens"] + ([] if model.config.tie_word_embeddings else ["lm_head"])
     return get_peft_model(
         model,
@@ -128,6 +143,18 @@ def _base_of(adapter: Path) -> str:
     return str(PeftConfig.from_pretrained(str(adapter)).base_model_name_or_path)
 
 
+def _under(adapter: Path, tokenizer: PreTrainedTokenizerFast, dtype: torch.dtype = torch.bfloat16) -> Any:
+    return model_of(_base_of(adapter), tokenizer, dtype)
+
+
+def _told(adapter: Path, model: Any) -> Any:
+    """Return the model, whose config then says of prompts what the adapter's file does."""
+    file = adapter / _TAUGHT
+    for key, value in json.loads(file.read_text(encoding="utf-8")).items() if file.exists() else ():
+        setattr(model.config, key, value)
+    return model
+
+
 def sizes(model: Any) -> dict[str, float]:
     """Return how many parameters there are; of an adapted model also how many are trained."""
     figures = {"parameters": float(sum(p.numel() for p in model.parameters()))}
@@ -146,6 +173,10 @@ def save(trainer: Any, directory: Path) -> bool:
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if spread else None
     if trainer.is_world_process_zero():
         trainer.model.save_pretrained(directory, state_dict=weights)
+        if isinstance(trainer.model, PeftModel):
+            config = trainer.model.config
+            told = {key: getattr(config, key) for key in PROMPT_KEYS if hasattr(config, key)}
+            (directory / _TAUGHT).write_text(json.dumps(told), encoding="utf-8")
     return bool(trainer.is_world_process_zero())
 
 
@@ -153,16 +184,17 @@ def merge(adapter: Path, out: Path) -> dict[str, float]:
     """Write base and adapter as one checkpoint, which vLLM serves; return its size.
 
     Raises:
-        ArtefactError: `adapter` is none, or its base is not here.
+        ArtefactError: `adapter` is none, its base is not here, or the disk has no room.
     """
     if not is_adapter(adapter):
         raise ArtefactError(
             f"{adapter}: has no {_ADAPTER}, so it is not an adapter; whole models are served as they are"
         )
     tokenizer = PreTrainedTokenizerFast.from_pretrained(adapter)
-    model = PeftModel.from_pretrained(model_of(_base_of(adapter), tokenizer, torch.float32), str(adapter))
-    whole = model.merge_and_unload()
+    model = PeftModel.from_pretrained(_under(adapter, tokenizer, torch.float32), str(adapter))
+    whole = _told(adapter, model.merge_and_unload())
     torch.nn.Module.to(whole, torch.bfloat16)
+    check_room(out, 2 * sum(p.numel() for p in whole.parameters()))
     staging = out.with_name(f".{out.name}.staging")
     whole.save_pretrained(staging)
     tokenizer.save_pretrained(staging)

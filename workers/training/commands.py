@@ -1,19 +1,21 @@
 """`aigq train`: train a model from a dataset."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import numpy as np
 import orjson
-import polars as pl
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from service.contracts.errors import ArtefactError, ConfigError
+from service.contracts.errors import ArtefactError, ConfigError, TooLittleData
 from workers.common.dataset import Dataset
 from workers.common.ranked_list import ranker_beside
 from workers.common.reasons import read_lessons
+from workers.common.timed import timed
 from workers.training import card, ctr_commands, grpo_commands, samples
 from workers.training.recipe import BaseRecipe, Recipe
 
@@ -69,26 +71,27 @@ def whole_road(data: _Data, out: _Out, recipe: _Name = "mini", seed: _Seed = Non
 
     Run it again after a kill: what is done stays.
 
-    Logs without hint exposures have no clicks on hints to rank by: the model then learns from searches alone.
+    Logs without hint exposures, or with few, have too few clicks on hints to rank by: it is said, and the model learns
+    from searches alone.
     """
     chosen = _recipe(recipe, seed)  # a wrong name is told before minutes of work
     dataset = Dataset(data)
     if reasons is not None:
         next(read_lessons(reasons, dataset.provenance()), None)  # and so is a file of another dataset
-    exposed = not dataset.scan_events().filter(pl.col("type") == "hint_exposure").head(1).collect().is_empty()
     made: dict[str, Any] = {}
-    for part in ctr_commands.Learners if exposed else ():
+    seconds: dict[str, float] = {}
+    for part in ctr_commands.Learners:
         kind = "ctr" if part is ctr_commands.Learners.TRAIN else "judge"
         folder = out.with_name(f"{out.name}-{kind}")
-        if not ctr_commands.is_trained(folder, data):
-            ctr_commands.ctr(data, folder, part, seed=chosen.seed)
-        made[kind] = str(folder)
-    if not exposed:
-        typer.echo(
-            f"{data}: has no hint exposures, so there is no CTR ranker; lists are learned from searches", err=True
-        )
+        try:
+            if not ctr_commands.is_trained(folder, data):
+                ctr_commands.ctr(data, folder, part, seed=chosen.seed)
+            made[kind] = str(folder)
+            seconds[kind] = ctr_commands.seconds_of(folder)
+        except TooLittleData as error:
+            typer.echo(f"going on without {folder.name}: {error}", err=True)
     made["ranker"] = str(ranker_beside(out))
-    typer.echo(orjson.dumps({**made, **_sft(data, out, chosen, None, ranker_beside(out), reasons)}))
+    typer.echo(orjson.dumps({**made, **_sft(data, out, chosen, None, ranker_beside(out), reasons, seconds)}))
 
 
 @app.command(epilog="Example: aigq train ranker --data data/shop --out models/ranker")
@@ -122,20 +125,28 @@ def _sft(
     start: Path | None,
     ranker_out: Path | None = None,
     reasons: Path | None = None,
+    before: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    dataset = Dataset(data)
+    """Make a model; `before`: seconds of what was done for it before, by stage."""
+    dataset, seconds = Dataset(data), dict(before)
     lessons = [] if reasons is None else list(read_lessons(reasons, dataset.provenance()))
     if start is not None and not any(start.glob("*.safetensors")):
         raise ArtefactError(f"{start}: is not a checkpoint (no *.safetensors); --start names a directory of models/")
     with Progress(console=Console(stderr=True)) as progress:
-        shop = _read(dataset, chosen, progress)
-        if ranker_out is not None:
-            _save_ranker(shop, dataset, chosen, ranker_out)
+        with timed(seconds, "ranker"):
+            shop = _read(dataset, chosen, progress)
+            if ranker_out is not None:
+                _save_ranker(shop, dataset, chosen, ranker_out)
         labelling = progress.add_task("samples", total=len(shop.histories))
-        rows = samples.build(shop, chosen.data, chosen.seed, lambda done: progress.advance(labelling, done), lessons)
-    rng = np.random.default_rng(chosen.seed)
-    passes = 0 if start else chosen.data.lm_passes
-    histories = [sample for _ in range(passes) for sample in samples.lm_samples(shop, rng)]
+        with timed(seconds, "samples"):
+            rows = samples.build(
+                shop, chosen.data, chosen.seed, lambda done: progress.advance(labelling, done), lessons
+            )
+            rng = np.random.default_rng(chosen.seed)
+            passes = 0 if start else chosen.data.lm_passes
+            histories = [
+                sample for _ in range(passes) for sample in samples.lm_samples(shop, rng, plain=chosen.data.plain)
+            ]
     typer.echo(f"{len(histories)} windows of histories, {len(rows)} lists, {len(lessons)} with reasons", err=True)
     # Only now, once the data is known to be good: these imports take seconds.
     from transformers import PreTrainedTokenizerFast  # noqa: PLC0415
@@ -155,13 +166,16 @@ def _sft(
         started_from = "scratch"
     if lessons:
         tokenizers.learn_reasons(tokenizer)
-    before = start
+    begun = start
     if histories and chosen.lm is not None:
-        before = out.with_name(f"{out.name}.lm")
-        stage.train(histories, tokenizer, chosen, chosen.lm, before)
-    figures = stage.train(rows, tokenizer, chosen, chosen.sft, out, before)
+        begun = out.with_name(f"{out.name}.lm")
+        seconds["histories"] = stage.train(histories, tokenizer, chosen, chosen.lm, begun)["seconds"]
+    figures = stage.train(rows, tokenizer, chosen, chosen.sft, out, begun)
+    seconds["lists"] = figures.pop("seconds")
     teachers = ", ".join(sorted({one.teacher for one in lessons}))
     taught = {"lessons with reasons": f"{len(lessons)} by {teachers}"} if lessons else {}
     if runs.is_main():
-        card.write(out, chosen, {**dataset.manifest, **taught}, figures, started_from)
-    return {"model": str(out), **figures}
+        took = {f"seconds of {stage}": value for stage, value in seconds.items()}
+        card.write(out, chosen, {**dataset.manifest, **taught}, figures | took, started_from)
+    typer.echo(", ".join(f"{stage} {value:.0f} s" for stage, value in seconds.items()), err=True)
+    return {"model": str(out), **figures, "seconds": seconds}

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from service.contracts.errors import ArtefactError
+from service.contracts.errors import TooLittleData
 from service.ranking.ctr import sigmoid
 from service.ranking.fact_cache import FactCache
 from service.ranking.features import FEATURES, features
@@ -108,15 +108,15 @@ def build_table(
     `progress` hears of exposures done.
 
     Raises:
-        ArtefactError: nobody of the part did anything before the cut-off.
+        TooLittleData: nobody of the part did anything before the cut-off.
     """
     acts = log.acts.filter(pl.col("ts") < cut_off)
     learners = {user: fold_of(user) for user in acts["user_id"].unique() if part_of(user) == part}
     own = acts.filter(pl.col("user_id").is_in(pl.Series(list(learners), dtype=pl.String).implode()))
     if own.is_empty():
-        raise ArtefactError(f"no shopper of the part {part} did anything before the cut-off; use logs of more shoppers")
+        raise TooLittleData(f"no shopper of the part {part} did anything before the cut-off; use logs of more shoppers")
     if log.slots.filter((pl.col("part") == part) & (pl.col("ts") < cut_off)).is_empty():
-        raise ArtefactError(f"no exposure of the part {part} is before the cut-off; use logs of more shoppers")
+        raise TooLittleData(f"no exposure of the part {part} is before the cut-off; use logs of more shoppers")
     words = query_counts.ItemWords(log.items)
     number = pl.col("user_id").replace_strict(learners, return_dtype=pl.Int64)
     stats = query_counts.count(own, words, log.profiles)
@@ -139,11 +139,11 @@ def fit(table: Table, learned: Rows, tuned: Rows, form: Form, seed: int, threads
     """Fit on the rows `learned`; the number of trees is the best for the rows `tuned`.
 
     Raises:
-        ArtefactError: too few clicks, or nothing but clicks.
+        TooLittleData: too few clicks, or nothing but clicks.
     """
     clicks = int(table.clicks[learned].sum())
     if clicks < MIN_CLICKS or clicks == learned.sum():
-        raise ArtefactError(
+        raise TooLittleData(
             f"{int(learned.sum())} exposures to learn from have {clicks} clicks; a CTR ranker needs {MIN_CLICKS} "
             "clicks and some exposures without; use logs of more shoppers or of a longer time"
         )

@@ -1,9 +1,11 @@
 """`aigq train ctr`."""
 
+import math
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import orjson
 import typer
@@ -11,9 +13,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table as Grid
 
-from service.contracts.errors import ArtefactError
+from service.contracts.errors import ArtefactError, TooLittleData
 from service.ranking.catalogue import digest
 from workers.common.dataset import MANIFEST, Dataset
+from workers.common.timed import timed
+
+_SECONDS: Final = "seconds.json"
+"""Beside a ranker, whose own files depend on data and seed alone."""
 
 
 class Learners(StrEnum):
@@ -45,10 +51,10 @@ def ctr(
     from workers.training import ctr as stage  # noqa: PLC0415
     from workers.training import ctr_report, exposures  # noqa: PLC0415
 
-    console = Console(stderr=True)
+    console, seconds = Console(stderr=True), dict[str, float]()
     dataset = Dataset(data)
     end = exposures.learned_until(dataset)
-    with Progress(console=console) as progress:
+    with timed(seconds, "ctr"), Progress(console=console) as progress:
         steps = progress.add_task("read", total=None)
         log = exposures.read_log(dataset, max_requests)
         progress.update(steps, description="features", total=log.slots.height)
@@ -59,7 +65,8 @@ def ctr(
         truth = ctr_report.read_truth(dataset, log.slots)
         progress.update(steps, description="figures")
         groups = ctr_report.report(table, learned, fitted, truth)
-        groups["test_withheld_queries"] = ctr_report.withheld(table, learned, tuned, truth, seed, threads)
+        with suppress(TooLittleData):  # fewer queries may be too few for a second fit; the first stands
+            groups["test_withheld_queries"] = ctr_report.withheld(table, learned, tuned, truth, seed, threads)
         figures: dict[str, Any] = {
             "learned_from": {"exposures": int(learned.sum()), "clicks": int(table.clicks[learned].sum())},
             "trees": fitted.rounds,
@@ -71,7 +78,8 @@ def ctr(
             figures["position"] = {"product": ctr_report.overall(table, learned, fitted, truth)}
             figures["position"] |= ctr_report.ablations(table, learned, tuned, truth, seed, threads)
     meta = CtrMeta(part.value, end, dataset.provenance(), fitted.examination, fitted.bias, figures)
-    save(out, meta, stats, fitted.trees.model_to_string(), {"calibration.png": ctr_report.plot(table, fitted, truth)})
+    beside = {"calibration.png": ctr_report.plot(table, fitted, truth), _SECONDS: orjson.dumps(seconds)}
+    save(out, meta, stats, fitted.trees.model_to_string(), beside)
     CtrScorer.open(out)  # what was written can be read
     if not fitted.explored["clicks"]:
         console.print("[yellow]no explored slot was clicked: every position counts as equally looked at[/yellow]")
@@ -91,6 +99,12 @@ def is_trained(folder: Path, data: Path) -> bool:
     except ArtefactError:
         return False
     return bool(meta.data.get("manifest_blake2b") == digest(data / MANIFEST))
+
+
+def seconds_of(folder: Path) -> float:
+    """Return what the ranker in `folder` took; NaN of one that an older release made."""
+    file = folder / _SECONDS
+    return float(orjson.loads(file.read_bytes())["ctr"]) if file.exists() else math.nan
 
 
 def _grid(title: str, rows: list[tuple[str, ...]]) -> Grid:

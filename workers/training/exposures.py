@@ -12,13 +12,14 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from service.contracts.codecs import QUERY_TYPES, BehaviourEntry
-from service.contracts.errors import ArtefactError
+from service.contracts.errors import ArtefactError, TooLittleData
 from service.contracts.text import normalise
 from service.ranking.catalogue import Item
 from service.ranking.features import MAX_ENTRIES
 from service.ranking.shopper_context import ShopperContext
 from workers.common.dataset import EVENTS, MANIFEST, Dataset
 from workers.common.prompt import BEHAVIOUR
+from workers.common.served import SLOT, clicks_borne_out, served_slots
 from workers.common.split import cut_off, part_of
 
 EXPLORED_BELOW: Final = 0.5
@@ -69,7 +70,7 @@ def read_log(dataset: Dataset, max_requests: int = 1 << 62) -> Log:
     """Return the log; of more than `max_requests` requests, those of a sample of shoppers, by hash.
 
     Raises:
-        ArtefactError: nothing was exposed, or no exposure belongs to a served list.
+        TooLittleData: nothing was exposed, or no exposure belongs to a served list.
     """
     profiles = dataset.profiles()
     refused = (
@@ -79,7 +80,8 @@ def read_log(dataset: Dataset, max_requests: int = 1 << 62) -> Log:
     slots, unmatched = _slots(events, dataset)
     slots = _sample(slots, max_requests)
     acts = (
-        events.filter(pl.col("type").is_in(list(BEHAVIOUR)))
+        clicks_borne_out(events)
+        .filter(pl.col("type").is_in(list(BEHAVIOUR)))
         .select("user_id", "ts", "type", "query", "item_id")
         .sort("user_id", "ts", maintain_order=True)
         .collect()
@@ -89,34 +91,21 @@ def read_log(dataset: Dataset, max_requests: int = 1 << 62) -> Log:
 
 
 def _slots(events: pl.LazyFrame, dataset: Dataset) -> tuple[pl.DataFrame, int]:
-    place = ("user_id", "request_id", "position")
     seen = (
         events.filter(pl.col("type").is_in(["hint_exposure", "hint_click"]))
         .with_columns(clicked_at=pl.when(pl.col("type") == "hint_click").then("ts"))
-        .group_by(place)
+        .group_by(SLOT)
         .agg(pl.col("clicked_at").min())
         .collect()
     )
     path = dataset.root / EVENTS
     if seen.is_empty():
-        raise ArtefactError(
+        raise TooLittleData(
             f"{path}: has no hint exposures, so no CTR ranker can be trained; the rest works without one"
         )
-    served = (
-        events.filter((pl.col("type") == "hint_served") & (pl.col("queries").list.len() > 0))
-        .with_columns(propensity=_propensity())
-        .unique("request_id", keep="first", maintain_order=True)
-        .select("user_id", "ts", "request_id", query="queries", propensity="propensity")
-        .collect()
-    )
-    slots = (
-        served.with_columns(position=pl.int_ranges(0, pl.col("query").list.len(), dtype=pl.Int16))
-        .explode("query", "propensity", "position")
-        .join(seen, on=place)
-        .sort("user_id", "ts", "request_id", "position")
-    )
+    slots = served_slots(events).join(seen, on=SLOT).sort("user_id", "ts", "request_id", "position")
     if slots.is_empty():
-        raise ArtefactError(
+        raise TooLittleData(
             f"{path}: none of {seen.height} exposures has the request id, shopper and position of a hint_served line; "
             "log what the server served too"
         )
@@ -140,13 +129,6 @@ def _sample(slots: pl.DataFrame, max_requests: int) -> pl.DataFrame:
 def _place(user_id: str) -> float:
     digest = hashlib.blake2b(f"exposures:{user_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
-
-
-def _propensity() -> pl.Expr:
-    """Return the logged propensities; a list of another length than the queries says nothing."""
-    known = pl.col("propensity").list.len() == pl.col("queries").list.len()
-    nothing = pl.lit(None, pl.Float64).repeat_by(pl.col("queries").list.len())
-    return pl.when(known).then("propensity").otherwise(nothing)
 
 
 def _normal(frame: pl.DataFrame) -> pl.DataFrame:

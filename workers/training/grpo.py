@@ -3,15 +3,24 @@
 What differs from the paper (arXiv 2603.19710, section 4; what it does not tell is marked *):
 - Advantages are per query, z(query reward in the group) + lambda z(list reward in the group), laid on the query's
   tokens and averaged per query, then per list (`workers.training.advantages`), as in the paper.
+- The separator belongs to the query that it begins (often one token together), the end of sequence to the last query.
+- Prompts tell candidates of retrieval (docs/decisions.md), the same as those that the start was taught by.
 - *Weights of the rewards, lambda, group size and clip range are ours, in the recipe.
 - *Entropy-adaptive clipping: the clip range of a token is scaled by its entropy over the mean of the batch's written
   tokens, within [1/2, 2]: sure tokens move little, unsure ones may. Switch: `adaptive_clip`.
 - *Dynamic entropy regularisation: TRL's controller (Skywork-OR1, arXiv 2505.22312), a bonus that grows while the
   entropy is below `entropy_target`. Switch: `dynamic_entropy`.
 - No KL term (beta 0): the reward's likeness to labels keeps the model near its start.
+- No reward for a query's length: labels are as long as shoppers search, and likeness to them says so. How many of ten
+  places are filled is part of the list's reward.
+- A further reward, `found`: being one of the next three searches, word for word. Triggers have none, so there it is 0.
+- Of the shopper's own queries four count; more are worth the floor, as what the parser drops: serving leaves out
+  what was just searched, and a list must hold enough beside it.
 - The CTR reward is relative to the ranker's usual chance and capped, so that one sure hit does not outweigh a list.
 - A further reward is the chance, as production's ranker of next searches sees it (the labels' order), that a query is
   searched next: a click model alone prefers what attracts a glance (docs/experiments.md).
+- *Think goes through it as a share of the prompts (`triggers`). A rationale has no reward of its own: its tokens get
+  lambda z(list reward), as one more part of the list; an answer that does not parse gets the floor.
 - Groups without variation, or with a reward that is not a number, have advantage 0; their share is logged
   (`idle_groups`), they are not drawn again. So is the share of steps left out for a loss or a gradient that is not
   finite (`steps_skipped`).
@@ -20,6 +29,7 @@ What differs from the paper (arXiv 2603.19710, section 4; what it does not tell 
 
 import hashlib
 import math
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,16 +39,25 @@ from datasets import Dataset
 from peft import PeftModel
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedTokenizerFast
-from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from workers.common.prompt import SEPARATOR
+from workers.common.prompt import HINTS, REASONS, SEPARATOR
+from workers.common.reasons import fault
 from workers.training import base, runs
-from workers.training.advantages import idle_groups, list_advantages, on_tokens, query_advantages, segments
+from workers.training.advantages import (
+    idle_groups,
+    list_advantages,
+    mean_reward,
+    on_tokens,
+    query_advantages,
+    rationale_length,
+    segments,
+)
+from workers.training.grpo_arguments import arguments
 from workers.training.loss_log import LossLog, plot_rewards
 from workers.training.occasions import Occasion, Rewarder
 from workers.training.recipe import GrpoRecipe, Recipe
-from workers.training.rewards import Written
+from workers.training.rewards import FLOOR, Written
 from workers.training.sft import ATTENTION
 from workers.training.tokenizer import openings
 
@@ -59,19 +78,38 @@ class ListPolicyTrainer(GRPOTrainer):
 
     def score(self, place: Sequence[int], completion_ids: Sequence[list[int]]) -> list[float | None]:
         """Judge completions, keep what `_generate_and_score_completions` needs, and return a number each, for logs."""
-        self._lengths = [segments(ids, self._openings) for ids in completion_ids]
-        scored = [
-            self._judge.rewards(self._occasions[n], self._written(ids, lengths))
-            for n, ids, lengths in zip(place, completion_ids, self._lengths, strict=True)
-        ]
-        self._rewards, self._sequences = [queries for queries, _ in scored], [whole for _, whole in scored]
-        right = sum(
-            len(set(self._written(ids, lengths).lines) & set(self._occasions[n].coming))
-            for n, ids, lengths in zip(place, completion_ids, self._lengths, strict=True)
-        )
-        self._log_metric("found", right / max(1, sum(map(len, self._lengths))))
-        means = [sum(queries) / max(1, len(queries)) for queries in self._rewards]
+        self._lengths: list[list[int]] = []
+        self._rewards: list[list[float | None]] = []
+        self._sequences: list[float] = []
+        right = lines = 0
+        for n, ids in zip(place, completion_ids, strict=True):
+            occasion, lead = self._occasions[n], 0
+            if occasion.prompt.endswith(REASONS):
+                lead = self._rationale(ids)
+                if not lead:  # is no answer at all
+                    self._keep([len(ids)], [FLOOR], FLOOR)
+                    continue
+            lengths = segments(ids[lead:], self._openings)
+            written = self._written(ids[lead:], lengths)
+            queries, whole = self._judge.rewards(occasion, written)
+            self._keep([lead] * bool(lead) + lengths, [*[None] * bool(lead), *queries], whole)
+            right += len(set(written.lines) & set(occasion.coming))
+            lines += len(lengths)
+        self._log_metric("found", right / max(1, lines))
+        means = map(mean_reward, self._rewards)
         return [mean if math.isfinite(mean) else None for mean in means]
+
+    def _keep(self, lengths: list[int], rewards: list[float | None], sequence: float) -> None:
+        self._lengths.append(lengths)
+        self._rewards.append(rewards)
+        self._sequences.append(sequence)
+
+    def _rationale(self, ids: list[int]) -> int:
+        """Return how many tokens a rationale has, with the `<hints>` that ends it; 0 if that does not parse."""
+        mark: Any = self._tokenizer.convert_tokens_to_ids(HINTS)
+        length = rationale_length(ids, mark, {mark, self._tokenizer.convert_tokens_to_ids(REASONS)})
+        said = str(self._tokenizer.decode(ids[: max(0, length - 1)], skip_special_tokens=False))
+        return 0 if fault(said.strip()) else length
 
     def _written(self, ids: list[int], lengths: Sequence[int]) -> Written:
         start, lines = 0, []
@@ -176,7 +214,11 @@ def train(
 
     Work in progress in `<out>.work` is resumed; what was finished with the same recipe, moments, start and `sources`
     (digests of what rewards come from) is not done again.
+
+    Raises:
+        ArtefactError: the disk has no room for it.
     """
+    began = time.perf_counter()
     torch.manual_seed(recipe.seed)
     told = hashlib.blake2b(digest_size=16)
     for one in occasions:
@@ -187,6 +229,7 @@ def train(
         return done
     tokenizer = PreTrainedTokenizerFast.from_pretrained(start, padding_side="left")
     model = base.begin(recipe, tokenizer, start)
+    runs.check_space(out, model)
     model.set_attn_implementation(ATTENTION)
 
     def reward(place: list[int], completion_ids: list[list[int]], **_: Any) -> list[float | None]:
@@ -195,7 +238,7 @@ def train(
     trainer = ListPolicyTrainer(
         model=model,
         reward_funcs=[reward],
-        args=arguments(stage, recipe.seed, work),
+        args=arguments(stage, recipe.seed, work, reasoned=any(one.prompt.endswith(REASONS) for one in occasions)),
         train_dataset=Dataset.from_dict(
             {"prompt": [one.prompt for one in occasions], "place": list(range(len(occasions)))}
         ),
@@ -207,55 +250,15 @@ def train(
         engine: Any = trainer.vllm_generation
         named = engine._iter_named_params  # noqa: SLF001  (no other place where TRL names weights)
         engine._iter_named_params = lambda: as_vllm_names(named())  # noqa: SLF001
-    result = trainer.train(resume_from_checkpoint=runs.resumable(work))
+    trainer.train(resume_from_checkpoint=runs.resumable(work))
     figures = {
         "lists": float(stage.steps * stage.prompts * stage.group),
         "steps": float(stage.steps),
         **base.sizes(model),
-        "seconds": round(float(result.metrics["train_runtime"]), 1),
+        "seconds": round(time.perf_counter() - began, 1),
     }
     with runs.replacing(work, out, figures) as staging:
         if base.save(trainer, staging):
             PreTrainedTokenizerFast.from_pretrained(start).save_pretrained(staging)
             plot_rewards(work / "loss.jsonl", staging / "loss.png")
     return figures
-
-
-def arguments(stage: GrpoRecipe, seed: int, work: Path) -> GRPOConfig:
-    """Return what TRL is told of a recipe."""
-    return GRPOConfig(
-        output_dir=str(work),
-        max_steps=stage.steps,
-        per_device_train_batch_size=stage.prompts * stage.group,
-        num_generations=stage.group,
-        steps_per_generation=1,
-        num_iterations=stage.iterations,
-        learning_rate=stage.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=max(1, stage.steps // 20),
-        max_grad_norm=1.0,
-        beta=0.0,
-        loss_type="grpo",
-        epsilon=stage.epsilon_low,
-        epsilon_high=stage.epsilon_high,
-        use_adaptive_entropy=stage.dynamic_entropy,
-        entropy_target=stage.entropy_target,
-        entropy_coef_max=0.05,
-        entropy_coef_delta=0.001,
-        temperature=stage.temperature,
-        max_completion_length=stage.max_tokens,
-        bf16=True,
-        use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=False,
-        logging_steps=max(1, min(10, stage.steps // 20)),
-        save_strategy="steps",
-        save_steps=max(1, stage.steps // stage.checkpoints),
-        save_total_limit=1,
-        seed=seed,
-        report_to="none",
-        remove_unused_columns=False,
-        router_aux_loss_coef=0.0,  # lists are judged here, not how experts share them
-        use_vllm=stage.vllm != "off",
-        vllm_mode="colocate" if stage.vllm == "off" else stage.vllm,
-        vllm_server_base_url=stage.vllm_server if stage.vllm == "server" else None,
-    )

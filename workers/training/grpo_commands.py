@@ -18,6 +18,8 @@ from service.ranking.inverted_index import InvertedIndex
 from workers.common.dataset import Dataset
 from workers.common.item_text import texts
 from workers.common.learning import read_events
+from workers.common.prompt import REASONS
+from workers.common.reasons import read_lessons
 from workers.training import card, samples
 from workers.training.recipe import GrpoRecipe, Recipe
 
@@ -38,6 +40,12 @@ def grpo(
     recipe: Annotated[str, typer.Option(help="name of a file in configs/train")] = "mini",
     seed: Annotated[int | None, typer.Option(help="of all randomness; default: the recipe's")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="default: the recipe's")] = None,
+    triggers: Annotated[
+        float | None, typer.Option(min=0, max=1, help="share of lists for items and categories; default: the recipe's")
+    ] = None,
+    reasons: Annotated[
+        Path | None, typer.Option(help="lessons of aigq think distil: every other trigger is one, asked for reasons")
+    ] = None,
     list_advantage: Annotated[bool, typer.Option("--list-advantage", help="one advantage a list (ablation)")] = False,
     no_adaptive_clip: Annotated[bool, typer.Option("--no-adaptive-clip", help="one clip range (ablation)")] = False,
     no_dynamic_entropy: Annotated[bool, typer.Option("--no-dynamic-entropy", help="no bonus (ablation)")] = False,
@@ -58,21 +66,29 @@ def grpo(
     off |= {"sequence": 0.0} if no_sequence_reward else {}
     switched = {
         "steps": steps or stage.steps,
+        "triggers": stage.triggers if triggers is None else triggers,
         "advantage": "list" if list_advantage else stage.advantage,
         "adaptive_clip": stage.adaptive_clip and not no_adaptive_clip,
         "dynamic_entropy": stage.dynamic_entropy and not no_dynamic_entropy,
         "rewards": stage.rewards.model_copy(update=off),
     }
     stage = stage.model_copy(update=switched)
-    typer.echo(orjson.dumps(_grpo(data, start, ctr, out, chosen, stage)))
+    if reasons is not None and not stage.triggers:
+        raise ConfigError("--reasons are of triggers, of which no list is drawn: set --triggers too")
+    typer.echo(orjson.dumps(_grpo(data, start, ctr, out, chosen, stage, reasons)))
 
 
-def _grpo(data: Path, start: Path, ctr: Path, out: Path, chosen: Recipe, stage: GrpoRecipe) -> dict[str, Any]:
+def _grpo(
+    data: Path, start: Path, ctr: Path, out: Path, chosen: Recipe, stage: GrpoRecipe, reasons: Path | None
+) -> dict[str, Any]:
     from service.ranking.ctr import MODEL, QUERIES, CtrScorer  # noqa: PLC0415  (lightgbm is slow to import)
 
     dataset = Dataset(data)
     if not any(start.glob("*.safetensors")):
         raise ArtefactError(f"{start}: is not a checkpoint (no *.safetensors); --start names a directory of models/")
+    lessons = [] if reasons is None else list(read_lessons(reasons, dataset.provenance()))
+    if lessons and REASONS not in (start / "tokenizer.json").read_text(encoding="utf-8"):
+        raise ArtefactError(f"{start}: was not taught reasons; train it with: aigq train sft --reasons {reasons}")
     scorer = CtrScorer.open(ctr)
     if scorer.meta.part != "train":
         raise ArtefactError(f"{ctr}: learned from the part {scorer.meta.part!r}, which judges; reward with part train")
@@ -81,10 +97,14 @@ def _grpo(data: Path, start: Path, ctr: Path, out: Path, chosen: Recipe, stage: 
         shop = samples.Shop.read(dataset, chosen.data, chosen.seed, lambda done: progress.advance(learning, done))
         # Each step on fresh moments; with several iterations a step's lists are used again.
         count = -(-stage.steps // stage.iterations) * stage.prompts
-        drawing = progress.add_task("moments", total=count)
+        triggers = round(count * stage.triggers)
+        drawing = progress.add_task("moments", total=count - triggers)
         from workers.training import occasions  # noqa: PLC0415
 
-        drawn = occasions.occasions(shop, chosen.data, count, chosen.seed, lambda n: progress.advance(drawing, n))
+        drawn = occasions.occasions(
+            shop, chosen.data, count - triggers, chosen.seed, lambda n: progress.advance(drawing, n)
+        )
+        drawn += occasions.of_triggers(shop, lessons, triggers, chosen.seed)
     with TemporaryDirectory() as folder:
         InvertedIndex.write(Path(folder) / "words.mdb", texts(shop.items, read_events(dataset)))
         with closing(InvertedIndex.open(Path(folder) / "words.mdb")) as index:

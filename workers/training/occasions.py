@@ -1,4 +1,4 @@
-"""What lists are drawn for in IL-GRPO: moments of training shoppers, and what a list for each is worth."""
+"""What lists are drawn for in IL-GRPO: moments of training shoppers and triggers, and what a list for each is worth."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,16 +6,19 @@ from typing import Protocol
 
 import numpy as np
 
+from service.contracts.codecs import BehaviourEntry
 from service.contracts.errors import ArtefactError
+from service.contracts.keys import Trigger
 from service.ranking.ctr import CtrScorer, sigmoid
 from service.ranking.shopper_context import ShopperContext
 from service.ranking.shortlist import OWN_KEPT
-from workers.common.prompt import MAX_EVENTS, render_u2q
+from workers.common.prompt import MAX_EVENTS, with_reasons
+from workers.common.reasons import Lesson
 from workers.training.labels import order
 from workers.training.next_search import AHEAD
 from workers.training.recipe import DataRecipe, RewardWeights
 from workers.training.rewards import LineScores, Written, droppable, query_rewards, sequence_reward
-from workers.training.samples import Shop
+from workers.training.samples import Shop, lesson_labels, x2q_labels
 from workers.training.sessions import moments
 
 _USUAL = 2.0
@@ -24,7 +27,7 @@ _USUAL = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """A moment: the prompt, the label list, what was searched next, and what the CTR ranker needs to know.
+    """A moment or trigger: the prompt, the label list, what was searched next, and what the CTR ranker needs to know.
 
     `expected`: what production expects of a query, over what it expects of the label's; `own`: searched before.
     """
@@ -55,10 +58,10 @@ def occasions(shop: Shop, recipe: DataRecipe, count: int, seed: int, progress: C
                 context = shop.context(moment, history.profile)
                 chances = shop.ranker.chances(context)
                 if queries := order(moment, chances, shop.production.popularity):
-                    told = [shop.told(act, rng) for act in moment.before[-2 * MAX_EVENTS :]]
                     coming = [act.query for act in moment.after if act.query is not None][:AHEAD]
                     shown, own = shop.ranker.shortlist(context, chances, recipe.candidates), moment.own
-                    prompt = render_u2q(told, history.profile, moment.now, shown)
+                    acts = moment.before[-2 * MAX_EVENTS :]
+                    prompt = shop.prompt(acts, history.profile, moment.now, shown, rng, plain=recipe.plain)
                     found.append(Occasion(prompt, queries, coming, context, expected(chances, queries, own), own))
                     progress(1)
             if len(found) == count:
@@ -66,6 +69,35 @@ def occasions(shop: Shop, recipe: DataRecipe, count: int, seed: int, progress: C
         if len(found) == before:
             raise ArtefactError("nothing known was searched after any moment before the cut-off; use longer logs")
     return found
+
+
+def of_triggers(shop: Shop, lessons: Sequence[Lesson], count: int, seed: int) -> list[Occasion]:
+    """Return `count` occasions of triggers drawn by `seed`, one after the other for each kind of prompt that there is.
+
+    A list alone is asked for items and categories; with reasons, for the triggers of `lessons`, whose lists are labels.
+    Nothing is known to be searched next, and a click is that of a shopper of whom the trigger alone is known.
+
+    Raises:
+        ArtefactError: there is no trigger.
+    """
+    rng = np.random.default_rng(seed)
+    asked = [(one.trigger, with_reasons(one.prompt), queries) for one, queries in lesson_labels(shop, lessons)]
+    pools = [pool for pool in (list(x2q_labels(shop)), asked) if pool]
+    if count and not pools:
+        raise ArtefactError("no item or category led to a known search before the cut-off: set triggers to 0")
+    drawn = (pools[n % len(pools)][int(rng.integers(len(pools[n % len(pools)])))] for n in range(count))
+    return [_of_trigger(shop, key, prompt, queries) for key, prompt, queries in drawn]
+
+
+def _of_trigger(shop: Shop, key: Trigger, prompt: str, queries: Sequence[str]) -> Occasion:
+    kind, _, name = key.partition(":")
+    now, counts = shop.period[1], shop.production.counts
+    act = {"item": "click", "query": "search"}.get(kind)
+    behaviour = [BehaviourEntry(act, now, name)] if act else []
+    profile = {"segment": name} if kind == "segment" else {}
+    after = counts.popular_with(profile) if profile else dict(counts.after.get(name if kind == "query" else key, ()))
+    context = ShopperContext(now, behaviour, profile, shop.catalogue)
+    return Occasion(prompt, queries, (), context, expected(after, queries, ()))
 
 
 def expected(chances: Mapping[str, float], labels: Sequence[str], own: Collection[str]) -> dict[str, float]:

@@ -24,6 +24,12 @@ class DataRecipe(_Section):
     min_shoppers: int = Field(ge=1, description="k-anonymity: rarer queries never become a label")
     history_dropout: float = Field(ge=0, lt=1)
     candidates: int = Field(default=0, ge=0, le=60, description="how many queries of retrieval a prompt tells")
+    plain: bool = Field(
+        default=False, description="tell shoppers in plain language: what compressed prompts are compared with"
+    )
+    max_samples: int | None = Field(
+        default=None, ge=1, description="of more lists as many are drawn, so that a run fits its hours"
+    )
     label_size: int = Field(default=10, ge=1, le=10, description="1 teaches the next query alone, for comparison")
 
 
@@ -101,6 +107,8 @@ class GrpoRecipe(_Section):
     learning_rate: float = Field(gt=0, lt=1, description="at its peak; it falls as a cosine")
     temperature: float = Field(default=1.0, gt=0, description="of the drawn lists")
     max_tokens: int = Field(default=80, ge=8, description="token cap of a drawn list")
+    max_tokens_reasoned: int = Field(default=192, ge=8, description="and where some are drawn with reasons")
+    triggers: float = Field(default=0.0, ge=0, le=1, description="share of lists drawn for items and categories")
     vllm: Literal["off", "colocate", "server"] = Field(
         default="off", description="who draws lists: the model itself, vLLM beside it on its GPUs, or a server of TRL's"
     )

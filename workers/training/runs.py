@@ -15,10 +15,14 @@ from accelerate import PartialState
 from transformers.trainer import TRAINER_STATE_NAME
 
 from service.ranking.catalogue import digest as digest_of_file
+from service.ranking.model_folder import check_room
 
 _DONE = "done.json"
 """In the work directory: the figures of a stage that is finished, so that a rerun goes on to the next."""
 _RUN = "run.json"
+_BYTES = 2 * (4 + 8) + 2
+"""A trained parameter on disk: two checkpoints, of which the older goes last, with the optimiser's two moments in
+float32, and the model in bfloat16."""
 
 
 def work_directory(out: Path, described: list[Any]) -> Path:
@@ -32,6 +36,15 @@ def work_directory(out: Path, described: list[Any]) -> Path:
         work.mkdir(parents=True, exist_ok=True)
         known.write_text(content, encoding="utf-8")
     return work
+
+
+def check_space(out: Path, model: Any) -> None:
+    """Make sure that there is room for all that training `model` writes at and beside `out`.
+
+    Raises:
+        ArtefactError: there is not.
+    """
+    check_room(out, _BYTES * sum(p.numel() for p in model.parameters() if p.requires_grad))
 
 
 def is_main() -> bool:

@@ -15,7 +15,9 @@ import numpy as np
 import polars as pl
 import polars.selectors as cs
 
+from service.contracts.codecs import QUERY_TYPES
 from service.contracts.errors import ArtefactError
+from service.contracts.keys import category_trigger, item_trigger
 from service.ranking.catalogue import Item
 from service.ranking.next_search import Candidates, NextSearch
 from service.ranking.shopper_context import ShopperContext
@@ -30,7 +32,10 @@ from workers.common.prompt import (
     SEPARATOR,
     Action,
     field,
+    plain_acts,
+    plain_opening,
     render_list,
+    render_plain,
     render_u2q,
     render_x2q_category,
     render_x2q_item,
@@ -119,19 +124,35 @@ class Shop:
         titles = dict(items.select("item_id", "title").iter_rows())
         return cls(people, items, titles, surrogates(events, items), described, production, ranker, period)
 
-    def told(self, act: Act, rng: np.random.Generator) -> Action:
-        """Return an act as prompts tell it."""
+    def prompt(
+        self,
+        acts: Sequence[Act],
+        profile: Mapping[str, str],
+        now: float,
+        candidates: Sequence[str],
+        rng: np.random.Generator,
+        *,
+        plain: bool,
+    ) -> str:
+        """Return the prompt of a shopper at `now`; `plain`: in plain language."""
+        told = [self.told(act, rng, titled=plain) for act in acts]
+        return (render_plain if plain else render_u2q)(told, profile, now, candidates)
+
+    def told(self, act: Act, rng: np.random.Generator, *, titled: bool = False) -> Action:
+        """Return an act as prompts tell it; `titled`: items by their titles."""
         if act.query is not None:
             return Action(act.type, act.ts, act.query)
         item_id = act.item_id or ""
-        names = self.titles if rng.random() < _TITLE_SHARE else self.words
+        names = self.titles if titled or rng.random() < _TITLE_SHARE else self.words
         return Action(act.type, act.ts, names.get(item_id, ""))
 
 
 def build(
     shop: Shop, recipe: DataRecipe, seed: int, progress: Callable[[int], None], lessons: Sequence[Lesson] = ()
 ) -> list[Sample]:
-    """Return all list samples (u2q and x2q), shuffled by `seed`; `progress` hears of shoppers done.
+    """Return the list samples (u2q and x2q), shuffled by `seed`; `progress` hears of shoppers done.
+
+    All, or `max_samples` drawn of them.
 
     `lessons` are learned beside the plain lists: which of the two is asked for, a prompt's last token says.
 
@@ -139,7 +160,7 @@ def build(
         ArtefactError: the dataset gives no sample.
     """
     rng = np.random.default_rng(seed)
-    samples = [Sample.listed(prompt, queries[: recipe.label_size]) for prompt, queries in x2q_labels(shop)]
+    samples = [Sample.listed(prompt, queries[: recipe.label_size]) for _, prompt, queries in x2q_labels(shop)]
     samples += reasoned(shop, lessons)
     for history in shop.histories:
         drawn = moments(history, recipe.cuts_per_shopper, recipe.label_window_days, shop.period, rng)
@@ -147,7 +168,7 @@ def build(
         progress(1)
     if not samples:
         raise ArtefactError("the logs give no training sample before the cut-off; use a longer period of logs")
-    return [samples[n] for n in rng.permutation(len(samples))]
+    return [samples[n] for n in rng.permutation(len(samples))[: recipe.max_samples]]
 
 
 def u2q_sample(
@@ -164,29 +185,39 @@ def u2q_sample(
     if rng.random() < _CANDIDATE_DROPOUT:
         found = []
     shown = [query for query in found if rng.random() >= _CANDIDATE_DROPOUT]
-    prompt = render_u2q([shop.told(act, rng) for act in kept[-2 * MAX_EVENTS :]], profile, moment.now, shown)
+    prompt = shop.prompt(kept[-2 * MAX_EVENTS :], profile, moment.now, shown, rng, plain=recipe.plain)
     return Sample.listed(prompt, queries[: recipe.label_size])
 
 
-def x2q_labels(shop: Shop) -> Iterator[tuple[str, list[str]]]:
-    """Yield prompt and label of each item and category that shoppers came from or went on from."""
+def x2q_labels(shop: Shop) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield key, prompt and label of each item and category that shoppers came from or went on from."""
     for item_id, title, category in shop.items.select("item_id", "title", pl.col("category").fill_null("")).iter_rows():
-        if queries := trigger_label(f"item:{item_id}", f"category:{category}", shop.production):
-            yield render_x2q_item(title, category), queries
+        key = item_trigger(item_id)
+        if queries := trigger_label(key, category_trigger(category), shop.production):
+            yield key, render_x2q_item(title, category), queries
     for category in shop.items["category"].drop_nulls().unique().sort().to_list():
-        queries = trigger_label(f"category:{category}", "", shop.production) if category else []
+        key = category_trigger(category)
+        queries = trigger_label(key, "", shop.production) if category else []
         if queries:
-            yield from [(render_x2q_category(category), queries)] * _CATEGORY_TIMES
+            yield from [(key, render_x2q_category(category), queries)] * _CATEGORY_TIMES
 
 
 def reasoned(shop: Shop, lessons: Iterable[Lesson]) -> Iterator[Sample]:
-    """Yield the rows that teach reasons; a query that too few shoppers searched is not learned, whoever suggests it."""
+    """Yield the rows that teach reasons."""
+    for one, queries in lesson_labels(shop, lessons):
+        yield Sample(((with_reasons(one.prompt), False), (render_reasoned(one.rationale, queries), True)))
+
+
+def lesson_labels(shop: Shop, lessons: Iterable[Lesson]) -> Iterator[tuple[Lesson, list[str]]]:
+    """Yield lessons with what may be learned of their lists.
+
+    A query that too few shoppers searched is not, whoever suggests it.
+    """
     known = shop.production.popularity
     rare = {act.query for history in shop.histories for act in history.acts} - known.keys()
     for one in lessons:
         if queries := [query for query in one.queries if query not in rare]:
-            taught = render_reasoned(one.rationale, queries)
-            yield Sample(((with_reasons(one.prompt), False), (taught, True)))
+            yield one, queries
 
 
 def phrases(shop: Shop, queries: int) -> list[str]:
@@ -194,7 +225,7 @@ def phrases(shop: Shop, queries: int) -> list[str]:
     return list(dict.fromkeys(SEPARATOR + field(query) for query in islice(shop.production.popularity, queries)))
 
 
-def lm_samples(shop: Shop, rng: np.random.Generator) -> list[Sample]:
+def lm_samples(shop: Shop, rng: np.random.Generator, *, plain: bool = False) -> list[Sample]:
     """Return histories in windows of `MAX_EVENTS` acts, each begun at a drawn place; shuffled."""
     known = frozenset(map(field, shop.production.popularity))
     samples: list[Sample] = []
@@ -203,9 +234,13 @@ def lm_samples(shop: Shop, rng: np.random.Generator) -> list[Sample]:
         while start < len(history.acts):
             window = history.acts[max(0, start) : start + MAX_EVENTS]
             if sum(act.query is not None for act in window) > (start > 0):
-                actions = [shop.told(act, rng) for act in window]
-                text = render_u2q(actions, history.profile, window[-1].ts).removesuffix(HINTS)
-                samples.append(Sample(_queries_learned(text, known), ends=False))
+                actions = [shop.told(act, rng, titled=plain) for act in window]
+                if plain:
+                    pieces = _plain_queries_learned(actions, history.profile, window[-1].ts, known)
+                else:
+                    text = render_u2q(actions, history.profile, window[-1].ts).removesuffix(HINTS)
+                    pieces = _queries_learned(text, known)
+                samples.append(Sample(pieces, ends=False))
             start += MAX_EVENTS * 2 // 3
     return [samples[n] for n in rng.permutation(len(samples))]
 
@@ -221,3 +256,14 @@ def _queries_learned(text: str, known: Container[str]) -> tuple[tuple[str, bool]
         opening, ended = (unit, False) if is_token else ("", learned)
     grouped = groupby(units, key=lambda unit: unit[1])
     return tuple(("".join(text for text, _ in some), learned) for learned, some in grouped)
+
+
+def _plain_queries_learned(
+    actions: Sequence[Action], profile: Mapping[str, str], now: float, known: Container[str]
+) -> tuple[tuple[str, bool], ...]:
+    """Return a plain history as pieces: known queries are learned, and the quotation mark that ends each."""
+    pieces = [(plain_opening(profile), False)]
+    for action, (told, text) in zip(actions, plain_acts(actions, now), strict=True):
+        searched = action.type in QUERY_TYPES and field(text) in known
+        pieces += [(f"\n{told}", False), (f'{text}"', searched)]
+    return tuple(pieces)

@@ -7,6 +7,7 @@ half-written one.
 
 import hashlib
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,11 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from datasets import Dataset
-from transformers import (
-    PreTrainedTokenizerFast,
-    Qwen3ForCausalLM,
-)
+from transformers import PreTrainedTokenizerFast
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from workers.common.prompt import CANDIDATES_KEY, HINTS, SEPARATOR
+from workers.common.prompt import CANDIDATES_KEY, HINTS, PLAIN_KEY, SEPARATOR
 from workers.training import base, runs
 from workers.training.composed import Composition
 from workers.training.loss_log import LossLog, plot_loss
@@ -39,7 +37,7 @@ _IGNORED = -100
 
 
 def tokenise(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> Dataset:
-    """Return rows of `input_ids` and `completion_mask` (1 on what is learned); what is too long is left out."""
+    """Return rows of `input_ids` and `completion_mask` (1 on what is learned), without those that are too long."""
     texts = [text for sample in samples for text, _ in sample.pieces]
     tokens = iter(tokenizer(texts, add_special_tokens=False)["input_ids"])
     rows: dict[str, list[list[int]]] = {"input_ids": [], "completion_mask": []}
@@ -145,13 +143,18 @@ def train(
     Work in progress in `<out>.work` is resumed; what was finished with the same recipe and samples is not done again.
 
     With `start`, training goes on from that checkpoint's weights instead of from scratch.
+
+    Raises:
+        ArtefactError: the disk has no room for it.
     """
+    began = time.perf_counter()
     torch.manual_seed(recipe.seed)
     rows = tokenise(samples, tokenizer, recipe.model.max_tokens)
     work = runs.work_directory(out, [recipe.model_dump(), stage.model_dump(), _digest(samples), str(start)])
     if (done := runs.finished(work, out)) is not None:
         return done
     model, composition = _beginning(recipe, tokenizer, start)
+    runs.check_space(out, model)
     model.set_attn_implementation(ATTENTION)
     steps = max(1, round(len(rows) * stage.epochs / (stage.batch_size * PartialState().num_processes)))
     if composition and steps >= _COMPILED_FROM and shutil.which("c++"):
@@ -170,15 +173,17 @@ def train(
     result = trainer.train(resume_from_checkpoint=runs.resumable(work))
     figures = {
         "samples": float(len(rows)),
+        "too_long": float(len(samples) - len(rows)),
         "steps": float(steps),
         **base.sizes(model),
         "train_loss": round(float(result.training_loss), 4),
-        "seconds": round(float(result.metrics["train_runtime"]), 1),
+        "seconds": round(time.perf_counter() - began, 1),
     }
     if composition:
         table = model.get_input_embeddings().weight
         table.data = composition.compose(table.data)
     setattr(model.config, CANDIDATES_KEY, recipe.data.candidates)
+    setattr(model.config, PLAIN_KEY, recipe.data.plain)
     with runs.replacing(work, out, figures) as staging:
         if base.save(trainer, staging):
             tokenizer.save_pretrained(staging)
@@ -190,12 +195,16 @@ def _beginning(
     recipe: Recipe, tokenizer: PreTrainedTokenizerFast, start: Path | None
 ) -> tuple[Any, Composition | None]:
     """Return the model to train and, of one that is from scratch, how its embeddings are composed."""
-    if not isinstance(recipe.model, ModelRecipe):
-        return base.begin(recipe, tokenizer, start), None
-    composition = Composition(parts(tokenizer))
-    model: Any = base.begin(recipe, tokenizer, start) if start else new_model(recipe.model, tokenizer)
+    model: Any
+    if isinstance(recipe.model, ModelRecipe) and start is None:
+        model = new_model(recipe.model, tokenizer)
+    else:
+        model = base.begin(recipe, tokenizer, start)
     if len(tokenizer) > model.config.vocab_size:
         _widen(model, tokenizer)
+    if not isinstance(recipe.model, ModelRecipe):
+        return model, None
+    composition = Composition(parts(tokenizer))
     table = model.get_input_embeddings().weight
     if start:
         table.data = composition.part(table.data)
@@ -232,11 +241,11 @@ def _arguments(stage: StageRecipe, steps: int, seed: int, work: Path) -> SFTConf
     )
 
 
-def _widen(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+def _widen(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
     """Give the model rows for tokens that its checkpoint has not; they begin as `<hints>`, which ends prompts too."""
     known = model.config.vocab_size
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    table: torch.nn.Parameter = model.model.embed_tokens.weight
+    table = model.get_input_embeddings().weight
     table.data[known:] = table.data[tokenizer.convert_tokens_to_ids(HINTS)]
 
 

@@ -10,7 +10,7 @@ from service.contracts.text import near_key
 from service.ranking.merge import rank_score
 from tests.support import QUERIES
 from workers.common.list_parser import LIST_SIZE
-from workers.common.ranked_list import open_ranker, ranked_list
+from workers.common.ranked_list import candidates_taught, open_ranker, plain_taught, ranked_list
 
 
 def test_what_may_not_be_shown_is_left_out() -> None:
@@ -37,3 +37,15 @@ def test_a_directory_that_is_no_ranker(tmp_path: Path) -> None:
     """The message names the file and the command that makes one."""
     with pytest.raises(ArtefactError, match=r"meta\.json: missing; .*aigq train ranker"):
         open_ranker(tmp_path)
+
+
+def test_a_checkpoint_says_what_prompts_it_was_taught_by(tmp_path: Path) -> None:
+    """One that says nothing was taught without candidates, by our tokens or not at all; no checkpoint is named."""
+    file = tmp_path / "config.json"
+    for content, told in (('{"aigq_candidates": 20, "aigq_plain": true}', (20, True)), ("{}", (0, False))):
+        file.write_text(content, encoding="utf-8")
+        assert (candidates_taught(tmp_path), plain_taught(tmp_path)) == told
+    file.write_text("[]", encoding="utf-8")
+    for ask in (candidates_taught, plain_taught):
+        with pytest.raises(ArtefactError, match=r"config\.json: is not a checkpoint's"):
+            ask(tmp_path)

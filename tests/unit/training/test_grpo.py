@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 from service.ranking.shopper_context import ShopperContext
 from workers.training.occasions import Occasion, Rewarder
 from workers.training.recipe import GrpoRecipe, Recipe, RewardWeights
-from workers.training.rewards import LineScores, Written, droppable, query_rewards, sequence_reward
+from workers.training.rewards import FLOOR, LineScores, Written, droppable, query_rewards, sequence_reward
 from workers.training.samples import Sample
+from workers.training.tokenizer import learn_reasons
 from workers.training.tokenizer import train as train_tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch, trl and vllm deprecate among themselves
@@ -136,6 +137,34 @@ def test_a_gradient_that_is_not_a_number(start: Path, tmp_path: Path, monkeypatc
     assert all(one["steps_skipped"] == 1 for one in _log(tmp_path / "out"))
     for ours, theirs in zip(_weights(tmp_path / "out"), _weights(start), strict=True):
         assert torch.equal(ours.float(), theirs.to(torch.bfloat16).float())
+
+
+def test_a_rationale_is_worth_its_list_and_no_answer_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for reasons: they are one part, the list's queries the others; what does not parse is one part in all."""
+    from workers.training.grpo import ListPolicyTrainer  # noqa: PLC0415
+
+    tokenizer = train_tokenizer(["tent lamp; next"], 340)
+    learn_reasons(tokenizer)
+    trainer = object.__new__(ListPolicyTrainer)
+    monkeypatch.setattr(trainer, "_log_metric", lambda *_: None, raising=False)
+    asked = Occasion("<x2q><item>\ntent<reasons>", ["tent"], (), ShopperContext(0.0))
+    trainer.set_up([asked, _occasions()[0]], LikesTents(), STAGE, tokenizer)
+
+    def tokens(text: str) -> list[int]:
+        found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return found
+
+    listed = "\ntent\nlamp<eos>"
+    answers = [f"lamp; next<hints>{listed}", listed, f"lamp<hints>{listed}<hints>", f"la\nmp<hints>{listed}", "<hints>"]
+    means = trainer.score([0, 0, 0, 0, 0, 1], [*map(tokens, answers), tokens(listed)])
+    plain = trainer._rewards[-1]
+    assert trainer._rewards == [[None, *plain], *[[FLOOR]] * 4, plain]
+    assert trainer._lengths[0] == [len(tokens("lamp; next<hints>")), *trainer._lengths[-1]]
+    assert [sum(one) for one in trainer._lengths] == [len(tokens(one)) for one in (*answers, listed)]
+    assert trainer._sequences == [trainer._sequences[-1], *[FLOOR] * 4, trainer._sequences[-1]]
+    assert means == pytest.approx([means[-1], *[FLOOR] * 4, means[-1]])
+    assert plain[0] is not None
+    assert plain[0] > FLOOR
 
 
 def test_clip_ranges() -> None:

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from service.contracts.errors import AigqError
 from service.ranking.ctr import CtrScorer
-from workers.common.dataset import EVENTS, ITEMS, MANIFEST, PROFILES, SCHEMA_VERSION
+from workers.common.dataset import EVENTS, ITEMS, MANIFEST, PROFILES, SCHEMA_VERSION, Dataset
+from workers.common.reasons import Lesson, write_lessons
 from workers.training.commands import app
 
 
@@ -39,10 +40,16 @@ def _refusal(data: Path, start: Path, **options: str) -> str:
 
 
 def test_what_is_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unknown recipe, a start that is no checkpoint, a ranker that is none, and the ranker that judges."""
+    """Unknown recipes, a start that is no checkpoint or gives no reasons, a ranker that is none or judges."""
     assert "there is no such recipe" in _refusal(data, tmp_path, recipe="nowhere")
     assert f"{tmp_path}: is not a checkpoint" in _refusal(data, tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"")
+    lessons = tmp_path / "lessons.parquet"
+    assert "set --triggers too" in _refusal(data, tmp_path, reasons=str(lessons))
+    write_lessons(lessons, [Lesson("item:tent", "p<hints>", "why", ["lamp"], "wise")], Dataset(data).provenance())
+    (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
+    refused = _refusal(data, tmp_path, reasons=str(lessons), triggers="0.5")
+    assert f"{tmp_path}: was not taught reasons; train it with: aigq train sft --reasons" in refused
     assert "meta.json: missing; train it with: aigq train ctr" in _refusal(data, tmp_path)
 
     def judge(_: Path) -> Any:

@@ -137,6 +137,15 @@ def test_the_same_seed_gives_the_same_samples(shop: Shop) -> None:
     assert build(shop, RECIPE, 3, lambda _: None) == build(shop, RECIPE, 3, lambda _: None)
 
 
+def test_more_samples_than_a_run_has_time_for_are_drawn_from(shop: Shop, samples: list[Sample]) -> None:
+    """By the seed, of all kinds alike; fewer are all kept."""
+    some = build(shop, RECIPE.model_copy(update={"max_samples": 40}), 7, lambda _: None)
+    assert len(some) == 40 < len(samples)
+    assert all(sample in samples for sample in some)
+    assert some != build(shop, RECIPE.model_copy(update={"max_samples": 40}), 8, lambda _: None)
+    assert build(shop, RECIPE.model_copy(update={"max_samples": 10_000}), 7, lambda _: None) == samples
+
+
 def test_moments_that_lists_are_drawn_for_tell_candidates_as_the_lists_learned_did(shop: Shop) -> None:
     """Regression: IL-GRPO drew lists for prompts without what the model was taught to choose from."""
     for told in (0, 3):
@@ -183,3 +192,30 @@ def test_lessons_teach_reasons_beside_the_plain_lists(shop: Shop, samples: list[
     assert len(build(shop, RECIPE, 7, lambda _: None, [replace(lesson, queries=["secret of shopper aa"])])) == len(
         samples
     )
+
+
+def test_plain_prompts_are_what_the_evaluation_will_ask(shop: Shop) -> None:
+    """In plain language with titles, candidates as a list says them; triggers as ever; the same for rewards."""
+    recipe = RECIPE.model_copy(update={"plain": True, "candidates": 3})
+    found = [
+        prompt(sample) for sample in build(shop, recipe, 7, lambda _: None) if not prompt(sample).startswith("<x2q>")
+    ]
+    drawn = [one.prompt for one in occasions(shop, recipe, 20, 7, lambda _: None)]
+    for told in (*found, *drawn):
+        assert told.startswith(
+            "You suggest searches to a shopper of an online shop.\nAbout the shopper: segment campers."
+        )
+        assert told.endswith("the likeliest first:\n")
+        assert "<" not in told
+    assert any('opened the product "Dome Tent"\n' in told for told in found)
+    assert any("\nSearches that may fit:\ncamping stove\n" in told for told in found)
+
+
+def test_plain_histories_are_learned_query_by_query(shop: Shop) -> None:
+    """The same queries as in the prompt's own tokens, with the quotation mark that ends each."""
+    window = next(
+        s for s in lm_samples(shop, np.random.default_rng(1), plain=True) if s.text.count("searched for") == 4
+    )
+    assert [text for text, learned in window.pieces if learned] == ['dome tent"', 'camping stove"', 'sleeping bag"']
+    assert window.text.startswith("You suggest searches to a shopper of an online shop.\n")
+    assert '\n- 4 minutes ago searched for "dome tent"\n- 3 minutes ago opened the product "Dome Tent"\n' in window.text
