@@ -21,7 +21,7 @@ from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings
 from service.experiments import Experiments
 from service.metrics import BREAKER_OPEN, LOOP_LAG, POOL_WAIT, STORE_UP, X2Q_COVERED, X2Q_LISTS, X2Q_PUBLISHED
-from service.ranking.catalogue import Catalogue
+from service.ranking.catalogue import Catalogue, open_catalogue
 from service.recall.x2q import X2QReader
 from service.served_log import ServedLog
 from service.stale import StaleLists
@@ -119,7 +119,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         ConfigError: the Redis URL is malformed.
     """
     keys = Keys(settings.redis.namespace, settings.redis.partitions)
-    catalogue = Catalogue.open(settings.service.artefacts, settings.service.min_results)
+    catalogue = open_catalogue(settings.service)
     async with AsyncExitStack() as stack:
         poll_redis = make_redis(settings.redis, settings.redis.read_timeout_ms)
         stack.push_async_callback(poll_redis.aclose)

@@ -191,6 +191,7 @@ class ServiceSettings(_Section):
     port: int = Field(8000, ge=0, le=65535)
     artefacts: Path = Field(Path("var/artefacts"), description="directory that `aigq artefacts build` wrote")
     min_results: int = Field(1, ge=0, le=1000, description="items that a hint must find, when written and when served")
+    block_list: Path | None = Field(None, description="file of words and phrases that no hint may hold, one a line")
     budget_ms: int = Field(50, ge=1, le=1000, description="deadline of a hints request; callers may lower it")
     max_body_bytes: int = Field(1_000_000, ge=1000)
     max_concurrency: int = Field(256, ge=1, description="requests in flight; more get 503 + Retry-After")

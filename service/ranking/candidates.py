@@ -91,11 +91,11 @@ def bought_lately(behaviour: Sequence[BehaviourEntry], catalogue: Catalogue, sin
 
 
 def refusal(catalogue: Catalogue, bought: AbstractSet[str]) -> Callable[[str], str | None]:
-    """Return what says why a query is not served: it finds too little, or is about a category in `bought`."""
+    """Return what says why a query is not served: the catalogue refuses it, or it is about a category in `bought`."""
 
     def refuse(query: str) -> str | None:
-        if not catalogue.finds(query):
-            return "finds_nothing"
+        if reason := catalogue.refuses(query):
+            return reason
         return "bought" if bought and catalogue.query_category(query) in bought else None
 
     return refuse

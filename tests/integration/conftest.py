@@ -30,10 +30,9 @@ _X2Q = re.compile(r"([a-z0-9_-]+):x2q:([^:]+)(:.*)?", re.DOTALL)
 class AnyWord(Catalogue):
     """A catalogue that finds something for every query, so that tests may make their queries up."""
 
-    def finds(self, query: str) -> bool:
-        """Whatever the query."""
+    def refuses(self, query: str) -> str | None:
+        """Nothing, whatever the query."""
         del query
-        return True
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ class Canary:
         drops: Counter[str] = Counter()
         answers = await self._generator.generate(self._prompts)
         for answer in answers:
-            if answer is not None and parse_list(answer, drops, self._catalogue.finds):
+            if answer is not None and parse_list(answer, drops, self._catalogue.refuses):
                 return
         said = next((answer.text for answer in answers if answer is not None), "nothing: it refuses the prompt")
         raise WrongModel(

@@ -18,7 +18,7 @@ from service.contracts.errors import StoreUnavailable
 from service.contracts.keys import Keys
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings, load_settings
-from service.ranking.catalogue import Catalogue
+from service.ranking.catalogue import open_catalogue
 from workers.common.loop import stop_on_signals
 from workers.common.ranked_list import open_ranker
 from workers.common.vllm_client import VllmGenerator
@@ -80,7 +80,7 @@ async def _dead_letters(settings: Settings, *, retry: bool) -> tuple[list[DeadLe
 
 
 async def _run(settings: Settings) -> None:
-    catalogue = Catalogue.open(settings.service.artefacts, settings.service.min_results)
+    catalogue = open_catalogue(settings.service)
     ranker = None if settings.direct.ranker is None else open_ranker(settings.direct.ranker)
     stop = stop_on_signals()
     if settings.direct.metrics_port:

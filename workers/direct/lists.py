@@ -49,15 +49,16 @@ class ListMaker:
         self._catalogue = self._catalogue.renewed(self._settings.service.artefacts)
 
     def digest(self, shopper: DueShopper) -> str:
-        """Return a short name of all that a list is made from: prompt, model, its settings, artefact, ranker.
+        """Return a short name of all that a list is made from: prompt, model, settings, artefact, block list, ranker.
 
         Two equal digests mean that as good a list would be written again, so it need not be. Ages are in the prompt as
         buckets, so a digest lasts until an action passes into the next one; candidates, whose order moves with every
         second, follow from the rest and are not looked for.
         """
         prompt = shopper_prompt(shopper.behaviour, shopper.profile, self._catalogue, time.time())
+        shop = [self._catalogue.version, self._catalogue.blocked.digest]
         ranker = [str(self._settings.direct.ranker or ""), self._settings.direct.candidates]
-        made_from = orjson.dumps([_RECIPE, prompt, *self._settings.vllm.recipe, self._catalogue.version, *ranker])
+        made_from = orjson.dumps([_RECIPE, prompt, *self._settings.vllm.recipe, *shop, *ranker])
         return base64.urlsafe_b64encode(hashlib.blake2b(made_from, digest_size=_DIGEST_BYTES).digest()).decode("ascii")
 
     def draft(self, shopper: DueShopper, digest: str) -> Draft:
@@ -79,7 +80,7 @@ class ListMaker:
         A list may be empty: it says that the model had nothing new, and other sources fill up.
         """
         known = recent_searches([(entry.type, entry.ref) for entry in shopper.behaviour])
-        queries = parse_list(generation, drops, self._catalogue.finds, known)
+        queries = parse_list(generation, drops, self._catalogue.refuses, known)
         if self._ranker is not None:
             queries = self._rank(self._ranker, shopper, queries, known, draft.chances)
         return QueryList(shopper.seq, round(time.time() * 1000), self._settings.vllm.model, queries, draft.digest)
@@ -97,7 +98,7 @@ class ListMaker:
             if not chances or any(query not in chances for query in generated):
                 context = shopper_context(shopper.behaviour, shopper.profile, self._catalogue, time.time())
                 chances = ranker.chances(context, generated)
-            ranked = ranked_list(chances, self._catalogue.finds, known)
+            ranked = ranked_list(chances, self._catalogue.refuses, known)
         kept = sum(one.query in generated for one in ranked)
         metrics.RANKED.labels("generated").inc(kept)
         metrics.RANKED.labels("retrieved").inc(len(ranked) - kept)

@@ -188,12 +188,12 @@ def _ask(
             some = list(dict.fromkeys(wanted.values()))
             if some:
                 generations |= asyncio.run(ask(how, some, partial(_told, advance, what, len(some))))
-    lists = ModelLists(name, prompts, generations, catalogue.finds)
+    lists = ModelLists(name, prompts, generations, catalogue.refuses)
     if not merged:
         return _Asked(lists, [lists])
     drops: Counter[str] = Counter()
-    x2q = trigger_lists(triggers, generations, catalogue.finds, drops)
-    nothing = ModelLists(name, prompts, {}, catalogue.finds)
+    x2q = trigger_lists(triggers, generations, catalogue.refuses, drops)
+    nothing = ModelLists(name, prompts, {}, catalogue.refuses)
     served: list[Method] = [
         InContext(CONTEXT, catalogue, split.now),
         Merged(WITHOUT, nothing, {}, catalogue, split.now, ranker),
@@ -237,7 +237,7 @@ def _generation(lists: ModelLists, split: Split, catalogue: Catalogue, index: Wo
     prompts = [lists.prompts[case.user_id] for case in split.test]
     titles = {item_id: item.title for item_id, item in split.items.items()}
     plain = [plain_prompt_of(case, titles, split.now) for case in split.test]
-    found = quality([lists.generations.get(prompt) for prompt in prompts], catalogue.finds)
+    found = quality([lists.generations.get(prompt) for prompt in prompts], catalogue.refuses)
     return {
         "checkpoint": path.name,
         "format_valid": found.format_valid,

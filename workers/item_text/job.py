@@ -65,11 +65,12 @@ class Item:
             return None
         own = content_words(f"{self.title} {self.brand} {self.category}")
 
-        def finds(query: str) -> bool:
+        def refuses(query: str) -> str | None:
             words = content_words(query)
-            return bool(words) and words <= own and len(query.split()) <= MAX_WORDS
+            fits = bool(words) and words <= own and len(query.split()) <= MAX_WORDS
+            return None if fits else "finds_nothing"
 
-        return next((one.query for one in parse_list(generation, drops, finds)), None)
+        return next((one.query for one in parse_list(generation, drops, refuses)), None)
 
 
 class Texts:

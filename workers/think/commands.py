@@ -20,7 +20,7 @@ from service import telemetry
 from service.contracts.keys import Keys
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings, load_settings
-from service.ranking.catalogue import Catalogue
+from service.ranking.catalogue import open_catalogue
 from workers.common.engine import EngineName, make_engine
 from workers.common.prompt import REASONING_TOKENS, SPECIAL_TOKENS
 from workers.common.vllm_client import VllmGenerator
@@ -56,7 +56,7 @@ def publish(
     Lists whose context has not changed are copied from the current version, or from a run that was stopped.
     """
     settings = load_settings(config)
-    catalogue = Catalogue.open(settings.service.artefacts, settings.service.min_results)
+    catalogue = open_catalogue(settings.service)
     columns = (
         TextColumn("x2q"), BarColumn(), MofNCompleteColumn(), TextColumn("triggers"), TimeRemainingColumn(),
         TextColumn("{task.fields[left]}"),

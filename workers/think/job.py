@@ -125,7 +125,7 @@ class Job:
         stored = await self._store.lists(version, sorted(filled)[:: max(1, len(filled) // 100)])
         before = (await self._store.info()).get(current or "", {})
         found = problems(
-            self._settings.think, len(prompts), len(filled), difference, stored=stored, finds=self._catalogue.finds,
+            self._settings.think, len(prompts), len(filled), difference, stored=stored, refuses=self._catalogue.refuses,
             same_model=before.get("model") == report.model,
         )  # fmt: skip
         if found and (not force or not filled):
@@ -156,7 +156,7 @@ class Job:
                 continue
             for start in range(0, len(same), _COPY_BATCH):
                 lists = await self._store.lists(source, same[start : start + _COPY_BATCH])
-                kept = {key: value for key, value in lists.items() if may_show(value, self._catalogue.finds)}
+                kept = {key: value for key, value in lists.items() if may_show(value, self._catalogue.refuses)}
                 await self._store.stage(version, kept, contexts, await self._store.reasons(source, kept))
                 copied |= {key: len(value.queries) for key, value in kept.items()}
         return copied
@@ -211,7 +211,7 @@ class Job:
             drops["refused"] += 1
             return None
         exclude = [] if one.query is None else [one.query]
-        found = parse_answer(one.prompt, generation, drops, self._catalogue.finds, exclude)
+        found = parse_answer(one.prompt, generation, drops, self._catalogue.refuses, exclude)
         if found is None:
             return None
         if found.rationale:

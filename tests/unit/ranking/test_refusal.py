@@ -15,12 +15,12 @@ def test_a_query_must_find_enough(dataset: Path, tmp_path: Path) -> None:
     """Two items are for camping, one is a tent; with 0, whatever."""
     build(dataset, tmp_path)
     catalogue = Catalogue.open(tmp_path, 2)
-    assert [catalogue.finds(query) for query in ("camping", "tent", "for the")] == [True, False, False]
-    assert catalogue.finds("camping"), "from the cache"
+    assert [catalogue.refuses(query) for query in ("camping", "tent", "for the")] == [None, *["finds_nothing"] * 2]
+    assert catalogue.refuses("camping") is None, "from the cache"
     assert catalogue.renewed(tmp_path) is catalogue
     build(dataset, tmp_path)
     renewed = catalogue.renewed(tmp_path)
-    assert not renewed.finds("tent"), "another version asks for as many"
+    assert renewed.refuses("tent"), "another version asks for as many"
     renewed.close()
     catalogue.close()
 
