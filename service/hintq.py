@@ -101,7 +101,7 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     ranked = merge(
         proposals, query.k, exclude, pool=pool, trigger_share=arm.trigger_share, category_share=arm.category_share,
         category=state.catalogue.query_category, tired=shopper.tired, dropped=told,
-        refuse=refusal_of(behaviour, state.catalogue, time.time(), state.settings.behaviour.bought_s),
+        refuse=refusal_of(behaviour, profile, state.catalogue, time.time(), state.settings.behaviour.bought_s),
     )  # fmt: skip
     if arm.diversity:
         ranked = diversify(ranked, query.k, arm.diversity, state.catalogue.query_category, shopper.tired)

@@ -27,6 +27,19 @@ _REJECT: Final = (
 )
 
 
+_LANGUAGE: Final = re.compile(r"([a-z]{2,3})(?:[-_].*)?", re.IGNORECASE)
+_READ_CJK: Final = frozenset({"zh", "yue", "cmn", "ja", "ko"})
+
+
+def reads_cjk(locale: str | None, typed: Iterable[str]) -> bool:
+    """Whether a shopper can be shown Chinese, Japanese or Korean: unless the locale (BCP 47) is another language's.
+
+    What the shopper `typed` lately outweighs it. Latin script is for everybody: brands and models are written in it.
+    """
+    language = _LANGUAGE.fullmatch(locale or "")
+    return language is None or language[1].lower() in _READ_CJK or any(map(has_cjk, typed))
+
+
 @lru_cache(maxsize=1 << 16)
 def reject_reason(query: str) -> str | None:
     """Return why `query` must not be shown (a bounded label), or None if it may."""

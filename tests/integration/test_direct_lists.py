@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from service.contracts.codecs import Profile
 from service.contracts.keys import shopper_sid
 from service.ranking.shopper_context import ShopperContext
 from tests.integration.rig import Rig
 from workers.common.fake_generator import FakeGenerator
 from workers.common.ranked_list import Ranker
+from workers.direct.metrics import DROPS
 
 MakeRig = Callable[..., Rig]
 
@@ -60,6 +62,34 @@ async def test_a_prompt_tells_what_the_ranker_found(make_rig: MakeRig) -> None:
     assert ranked == [(), ["lantern"]], "what the prompt's ranking holds is not ranked again"
     assert with_.endswith("<search>\ntent<candidates>\nsleeping bag\ncamping stove<hints>")
     assert without.endswith("<search>\ntent<hints>")
+
+
+async def test_a_list_is_in_a_script_that_the_shopper_reads(make_rig: MakeRig) -> None:
+    """By the profile's locale, whoever proposes it, until the shopper types another; what goes is counted."""
+    rig = make_rig()
+
+    class Finds(Ranker):
+        def chances(self, context: ShopperContext, generated: Sequence[str] = ()) -> dict[str, float]:
+            del context
+            return dict.fromkeys(["睡袋", *generated, "usb lamp"], 0.1)
+
+    worker = rig.worker(FakeGenerator(lambda _: "露营灯\ngas canister"), Finds())
+    before = DROPS.labels("language")._value.get()
+    for user, locale in (("u1", "en-US"), ("u2", "zh-CN")):
+        await rig.store.put_profile(user, Profile(consent=True, fields={"locale": locale}))
+        await rig.search(user, "tent")
+    assert await worker.step() == 2
+    one, other = await rig.u2q("u1"), await rig.u2q("u2")
+    assert one is not None
+    assert other is not None
+    assert one.texts == ["gas canister", "usb lamp"]
+    assert set(other.texts) == {"睡袋", "露营灯", "gas canister", "usb lamp"}
+    assert DROPS.labels("language")._value.get() == before + 1
+    await rig.search("u1", "帐篷")
+    assert await worker.step() == 1
+    again = await rig.u2q("u1")
+    assert again is not None
+    assert "睡袋" in again.texts
 
 
 async def test_a_list_is_small(make_rig: MakeRig) -> None:

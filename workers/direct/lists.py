@@ -4,7 +4,7 @@ import base64
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -12,6 +12,7 @@ import orjson
 
 from service.contracts.codecs import QueryList, ScoredQuery
 from service.contracts.settings import Settings
+from service.ranking.candidates import may_read_cjk, refusal
 from service.ranking.catalogue import Catalogue
 from service.ranking.merge import recent_searches
 from workers.common.generator import Generation
@@ -80,9 +81,10 @@ class ListMaker:
         A list may be empty: it says that the model had nothing new, and other sources fill up.
         """
         known = recent_searches([(entry.type, entry.ref) for entry in shopper.behaviour])
-        queries = parse_list(generation, drops, self._catalogue.refuses, known)
+        refuses = refusal(self._catalogue, cjk=may_read_cjk(shopper.behaviour, shopper.profile))
+        queries = parse_list(generation, drops, refuses, known)
         if self._ranker is not None:
-            queries = self._rank(self._ranker, shopper, queries, known, draft.chances)
+            queries = self._rank(self._ranker, shopper, queries, known, draft.chances, refuses)
         return QueryList(shopper.seq, round(time.time() * 1000), self._settings.vllm.model, queries, draft.digest)
 
     def _rank(
@@ -92,13 +94,14 @@ class ListMaker:
         written: Sequence[ScoredQuery],
         known: Sequence[str],
         chances: Mapping[str, float],
+        refuses: Callable[[str], str | None],
     ) -> tuple[ScoredQuery, ...]:
         generated = [one.query for one in written]
         with metrics.RANKING_SECONDS.time():
             if not chances or any(query not in chances for query in generated):
                 context = shopper_context(shopper.behaviour, shopper.profile, self._catalogue, time.time())
                 chances = ranker.chances(context, generated)
-            ranked = ranked_list(chances, self._catalogue.refuses, known)
+            ranked = ranked_list(chances, refuses, known)
         kept = sum(one.query in generated for one in ranked)
         metrics.RANKED.labels("generated").inc(kept)
         metrics.RANKED.labels("retrieved").inc(len(ranked) - kept)

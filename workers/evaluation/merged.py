@@ -98,7 +98,7 @@ class Merged:
         proposals += from_co_click(triggers, self.catalogue)
         proposals += from_text(triggers, self.catalogue)
         proposals += from_popular(self.catalogue, case.profile, k + POPULAR_SPARE, self.now)
-        refuse = refusal_of(behaviour, self.catalogue, self.now, self.bought_s)
+        refuse = refusal_of(behaviour, case.profile, self.catalogue, self.now, self.bought_s)
         hints = merge(proposals, k, exclude, refuse=refuse)
         return [hint.query for hint in hints if not novel or hint.query not in case.searched]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from service.contracts.errors import ConfigError
-from service.ranking.filter import MAX_HINT_CHARS, BlockList, reject_reason
+from service.ranking.filter import MAX_HINT_CHARS, BlockList, reads_cjk, reject_reason
 from tests.support import ANY_TEXT
 
 
@@ -112,3 +112,23 @@ def test_a_block_list_that_cannot_be_read(tmp_path: Path, content: bytes | None)
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"service\.block_list: .*blocked\.txt cannot be read"):
         BlockList.read(path)
+
+
+@pytest.mark.parametrize(
+    ("locale", "typed", "reads"),
+    [
+        (None, [], True),
+        ("", [], True),
+        ("Chinese", [], True),
+        ("zh-CN", [], True),
+        ("ZH_tw", ["tent"], True),
+        ("ja", [], True),
+        ("ko-KR", [], True),
+        ("en-US", [], False),
+        ("de", ["zelt"], False),
+        ("en-US", ["tent", "双人帐篷"], True),
+    ],
+)
+def test_who_reads_cjk(locale: str | None, typed: list[str], reads: bool) -> None:  # noqa: FBT001
+    """What the locale says, if it is one, unless the shopper types it; nobody knows what an odd value means."""
+    assert reads_cjk(locale, typed) is reads
