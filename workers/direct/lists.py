@@ -83,26 +83,27 @@ class ListMaker:
         known = recent_searches([(entry.type, entry.ref) for entry in shopper.behaviour])
         refuses = refusal(self._catalogue, cjk=may_read_cjk(shopper.behaviour, shopper.profile))
         queries = parse_list(generation, drops, refuses, known)
+        retrieved = 0
         if self._ranker is not None:
-            queries = self._rank(self._ranker, shopper, queries, known, draft.chances, refuses)
-        return QueryList(shopper.seq, round(time.time() * 1000), self._settings.vllm.model, queries, draft.digest)
+            generated = [one.query for one in queries]
+            queries = self._rank(self._ranker, shopper, generated, known, draft.chances, refuses)
+            retrieved = sum(1 << at for at, one in enumerate(queries) if one.query not in generated)
+            metrics.RANKED.labels("generated").inc(len(queries) - retrieved.bit_count())
+            metrics.RANKED.labels("retrieved").inc(retrieved.bit_count())
+        now_ms = round(time.time() * 1000)
+        return QueryList(shopper.seq, now_ms, self._settings.vllm.model, queries, draft.digest, retrieved)
 
     def _rank(
         self,
         ranker: Ranker,
         shopper: DueShopper,
-        written: Sequence[ScoredQuery],
+        generated: Sequence[str],
         known: Sequence[str],
         chances: Mapping[str, float],
         refuses: Callable[[str], str | None],
     ) -> tuple[ScoredQuery, ...]:
-        generated = [one.query for one in written]
         with metrics.RANKING_SECONDS.time():
             if not chances or any(query not in chances for query in generated):
                 context = shopper_context(shopper.behaviour, shopper.profile, self._catalogue, time.time())
                 chances = ranker.chances(context, generated)
-            ranked = ranked_list(chances, refuses, known)
-        kept = sum(one.query in generated for one in ranked)
-        metrics.RANKED.labels("generated").inc(kept)
-        metrics.RANKED.labels("retrieved").inc(len(ranked) - kept)
-        return ranked
+            return ranked_list(chances, refuses, known)
