@@ -139,7 +139,13 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             shoppers=ShopperStore(write_redis, keys, settings),
             x2q=X2QReader(reader, keys),
             served=ServedLog(logger, keys, settings.redis.stream_maxlen),
-            stale=StaleLists(write_redis, keys, settings.direct.u2q_fresh_s),
+            stale=StaleLists(
+                write_redis,
+                keys,
+                settings.direct.u2q_fresh_s,
+                model=settings.vllm.model,
+                renew_per_s=settings.direct.renew_per_s,
+            ),
             experiments=Experiments(settings.experiments),
             chance=Random(),  # noqa: S311  (exploration, not secrets)
         )
