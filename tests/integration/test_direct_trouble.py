@@ -13,9 +13,9 @@ from service.contracts.settings import VllmSettings
 from tests.integration.fake_vllm import FakeVllm, answer, hang, running
 from tests.integration.rig import HookedGenerator, Rig, echo
 from tests.integration.support import eventually_async
+from workers.common.canary import shopper_canary
 from workers.common.fake_generator import FakeGenerator
 from workers.common.vllm_client import VllmGenerator
-from workers.direct.canary import Canary
 from workers.direct.dead_letters import DeadLetters
 
 MakeRig = Callable[..., Rig]
@@ -48,7 +48,7 @@ async def test_a_misbehaving_model_changes_nothing(make_rig: MakeRig, fake: Fake
     rig = make_rig()
     await rig.search("u1", "tent")
     async with _client(fake) as generator:
-        worker = rig.worker(Canary(generator, rig.catalogue))
+        worker = rig.worker(shopper_canary(generator, rig.catalogue))
         assert await worker.step() == 1
         before = await rig.u2q("u1")
         await rig.search("u1", "lamp")
@@ -88,7 +88,7 @@ async def test_the_canary_keeps_garbage_out(
     await rig.search("u1", "tent")
     fake.reply, fake.count = reply, count or fake.count
     async with _client(fake) as generator:
-        canary = Canary(generator, rig.catalogue)
+        canary = shopper_canary(generator, rig.catalogue)
         with pytest.raises(WrongModel):
             await canary.check()
         fake.asked.clear()
@@ -111,7 +111,7 @@ async def test_who_breaks_requests_becomes_a_dead_letter(make_rig: MakeRig, fake
     fake.broken_by = lambda prompt: status if "poison" in prompt else 0
     letters = DeadLetters(rig.redis, rig.keys)
     async with _client(fake) as generator:
-        worker = rig.worker(Canary(generator, rig.catalogue))
+        worker = rig.worker(shopper_canary(generator, rig.catalogue))
 
         async def only_poison_left() -> bool:
             return (await rig.queue.look()).shoppers == 0

@@ -21,6 +21,7 @@ from service.contracts.keys import Keys
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings, load_settings
 from service.ranking.catalogue import open_catalogue
+from workers.common.canary import trigger_canary
 from workers.common.engine import EngineName, make_engine
 from workers.common.prompt import REASONING_TOKENS, SPECIAL_TOKENS
 from workers.common.vllm_client import VllmGenerator
@@ -79,7 +80,8 @@ def publish(
                     bar.update(task, completed=at.done, left=left)
 
                 sender = make_engine(engine, generator, vllm, settings.think.ray_batches)
-                job = Job(store, generator, catalogue, settings, sender)
+                canary = trigger_canary(generator, catalogue, reasoning=settings.think.reasoning)
+                job = Job(store, canary, catalogue, settings, sender)
                 version, report, difference = await job.run(chosen, show, everything=everything, force=force)
         if as_json:
             typer.echo(orjson.dumps({"version": version, **asdict(report), "difference": difference}))

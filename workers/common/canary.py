@@ -1,0 +1,65 @@
+"""Known prompts, asked before a model is trusted with a cache: what cannot write a list writes garbage."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from service.contracts.errors import WrongModel
+from service.ranking.catalogue import Catalogue
+from workers.common.generator import Generation, Generator
+from workers.common.prompt import Action, render_u2q, render_x2q_category, render_x2q_query, with_reasons
+from workers.common.reasons import parse_answer
+
+PROMPTS: Final = 4
+_SHOWN: Final = 200
+
+
+class Canary:
+    """A `Generator` whose `check` also asks `prompts`, and reads the lists: one of them must hold a usable query."""
+
+    def __init__(self, generator: Generator, prompts: Sequence[str], refuses: Callable[[str], str | None]) -> None:
+        """Ask `generator`; what `refuses` has a reason against is not usable (see `Catalogue.refuses`)."""
+        self._generator = generator
+        self._prompts = prompts
+        self._refuses = refuses
+
+    async def generate(self, prompts: Sequence[str]) -> list[Generation | None]:
+        """See `Generator.generate`."""
+        return await self._generator.generate(prompts)
+
+    async def waiting(self) -> int:
+        """See `Generator.waiting`."""
+        return await self._generator.waiting()
+
+    async def check(self) -> None:
+        """See `Generator.check`.
+
+        Raises:
+            GeneratorUnavailable: no answer.
+            WrongModel: another model, or no answer to a known prompt holds a single query that may be shown.
+        """
+        await self._generator.check()
+        drops: Counter[str] = Counter()
+        answers = await self._generator.generate(self._prompts)
+        for prompt, answer in zip(self._prompts, answers, strict=True):
+            if answer is not None and parse_answer(prompt, answer, drops, self._refuses):
+                return
+        said = next((answer.text for answer in answers if answer is not None), "nothing: it refuses the prompt")
+        raise WrongModel(
+            f"the model writes no query that may be shown to a known prompt (dropped: {dict(drops)}); "
+            f"is it trained for AIGQ's prompts? It wrote {said[:_SHOWN]!r}"
+        )
+
+
+def shopper_canary(generator: Generator, catalogue: Catalogue) -> Canary:
+    """Return one that asks what a shopper's prompt would be after searching each of the most popular queries."""
+    prompts = [render_u2q([Action("search", 0.0, query)], {}, 0.0) for query in catalogue.popular.queries[:PROMPTS]]
+    return Canary(generator, prompts, catalogue.refuses)
+
+
+def trigger_canary(generator: Generator, catalogue: Catalogue, *, reasoning: bool) -> Canary:
+    """Return one that asks for the categories of the most popular queries, with reasons if Think asks for them."""
+    popular = catalogue.popular.queries[:PROMPTS]
+    categories = [(query, catalogue.query_category(query)) for query in popular]
+    prompts = [render_x2q_category(found) if found else render_x2q_query(query) for query, found in categories]
+    return Canary(generator, [with_reasons(one) for one in prompts] if reasoning else prompts, catalogue.refuses)
