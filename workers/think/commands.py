@@ -153,11 +153,12 @@ def diff(
 
 
 @app.command()
-def rollback(config: Config = None) -> None:
+def rollback(config: Config = None, as_json: AsJson = False) -> None:
     """Make the version before the current one current again."""
 
     async def work(store: X2QStore) -> None:
-        typer.echo(f"x2q is now {await store.rollback()}")
+        current = await store.rollback()
+        typer.echo(orjson.dumps({"current": current}) if as_json else f"x2q is now {current}")
 
     asyncio.run(_with_store(load_settings(config), work))
 
