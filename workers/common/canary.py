@@ -6,7 +6,7 @@ from typing import Final
 
 from service.contracts.errors import WrongModel
 from service.ranking.catalogue import Catalogue
-from workers.common.generator import Generation, Generator
+from workers.common.generator import Generation, Generator, Load
 from workers.common.prompt import Action, render_u2q, render_x2q_category, render_x2q_query, with_reasons
 from workers.common.reasons import parse_answer
 
@@ -27,9 +27,9 @@ class Canary:
         """See `Generator.generate`."""
         return await self._generator.generate(prompts)
 
-    async def waiting(self) -> int:
-        """See `Generator.waiting`."""
-        return await self._generator.waiting()
+    async def load(self) -> Load:
+        """See `Generator.load`."""
+        return await self._generator.load()
 
     async def check(self) -> None:
         """See `Generator.check`.
