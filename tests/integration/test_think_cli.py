@@ -29,7 +29,6 @@ class Think:
             "AIGQ_REDIS_PARTITIONS": str(rig.settings.redis.partitions),
             "AIGQ_SERVICE_ARTEFACTS": str(artefacts),
             "AIGQ_VLLM_URL": fake.url,
-            "AIGQ_THINK_TOKEN_BUDGET": "1000",
         }
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
