@@ -15,12 +15,12 @@ from service.contracts.settings import Settings, ThinkSettings
 from service.ranking.catalogue import Catalogue
 from tests.integration.rig import Rig
 from workers.common import artefacts
-from workers.common.canary import PROMPTS, trigger_canary
+from workers.common.canary import PROMPTS
 from workers.common.fake_generator import FakeGenerator
 from workers.common.generator import Generation
 from workers.common.prompt import REASONS
 from workers.think.compare import compare
-from workers.think.job import Job, Progress
+from workers.think.job import Job, Progress, trigger_canary
 from workers.think.publish import PublishError, X2QStore
 from workers.think.triggers import Selection, select
 

@@ -7,21 +7,25 @@ from typing import Final
 from service.contracts.errors import WrongModel
 from service.ranking.catalogue import Catalogue
 from workers.common.generator import Generation, Generator, Load
-from workers.common.prompt import Action, render_u2q, render_x2q_category, render_x2q_query, with_reasons
-from workers.common.reasons import parse_answer
+from workers.common.list_parser import parse_list
+from workers.common.prompt import Action, render_u2q
 
 PROMPTS: Final = 4
 _SHOWN: Final = 200
 
 
-class Canary:
-    """A `Generator` whose `check` also asks `prompts`, and reads the lists: one of them must hold a usable query."""
+Reads = Callable[[str, Generation, Counter[str]], object]
+"""Takes a prompt, what was answered, and a counter of drops; what it returns is true if a query is usable."""
 
-    def __init__(self, generator: Generator, prompts: Sequence[str], refuses: Callable[[str], str | None]) -> None:
-        """Ask `generator`; what `refuses` has a reason against is not usable (see `Catalogue.refuses`)."""
+
+class Canary:
+    """A `Generator` whose `check` also asks `prompts`, and reads the answers: one of them must hold a usable query."""
+
+    def __init__(self, generator: Generator, prompts: Sequence[str], reads: Reads) -> None:
+        """Ask `generator`."""
         self._generator = generator
         self._prompts = prompts
-        self._refuses = refuses
+        self._reads = reads
 
     async def generate(self, prompts: Sequence[str]) -> list[Generation | None]:
         """See `Generator.generate`."""
@@ -42,7 +46,7 @@ class Canary:
         drops: Counter[str] = Counter()
         answers = await self._generator.generate(self._prompts)
         for prompt, answer in zip(self._prompts, answers, strict=True):
-            if answer is not None and parse_answer(prompt, answer, drops, self._refuses):
+            if answer is not None and self._reads(prompt, answer, drops):
                 return
         said = next((answer.text for answer in answers if answer is not None), "nothing: it refuses the prompt")
         raise WrongModel(
@@ -51,15 +55,12 @@ class Canary:
         )
 
 
+def lists(refuses: Callable[[str], str | None]) -> Reads:
+    """Return what reads plain lists, of queries that `refuses` has no reason against (see `Catalogue.refuses`)."""
+    return lambda _, answer, drops: parse_list(answer, drops, refuses)
+
+
 def shopper_canary(generator: Generator, catalogue: Catalogue) -> Canary:
     """Return one that asks what a shopper's prompt would be after searching each of the most popular queries."""
     prompts = [render_u2q([Action("search", 0.0, query)], {}, 0.0) for query in catalogue.popular.queries[:PROMPTS]]
-    return Canary(generator, prompts, catalogue.refuses)
-
-
-def trigger_canary(generator: Generator, catalogue: Catalogue, *, reasoning: bool) -> Canary:
-    """Return one that asks for the categories of the most popular queries, with reasons if Think asks for them."""
-    popular = catalogue.popular.queries[:PROMPTS]
-    categories = [(query, catalogue.query_category(query)) for query in popular]
-    prompts = [render_x2q_category(found) if found else render_x2q_query(query) for query, found in categories]
-    return Canary(generator, [with_reasons(one) for one in prompts] if reasoning else prompts, catalogue.refuses)
+    return Canary(generator, prompts, lists(catalogue.refuses))

@@ -18,7 +18,7 @@ import polars as pl
 
 from service.contracts.settings import Settings
 from service.ranking.inverted_index import content_words
-from workers.common.canary import PROMPTS, Canary
+from workers.common.canary import PROMPTS, Canary, lists
 from workers.common.engine import Engine
 from workers.common.generator import Generation, Generator
 from workers.common.item_text import MAX_WORDS, SCHEMA, contents, led_by, read_texts, texts
@@ -86,7 +86,7 @@ def canary(generator: Generator, items: pl.DataFrame, events: pl.DataFrame) -> C
         return None if words and words <= vocabulary else "finds_nothing"
 
     prompts = known.select("title", pl.col("category").fill_null("")).iter_rows()
-    return Canary(generator, [render_x2q_item(*row) for row in prompts], refuses)
+    return Canary(generator, [render_x2q_item(*row) for row in prompts], lists(refuses))
 
 
 class Texts:

@@ -18,9 +18,10 @@ from service.contracts.codecs import QueryList
 from service.contracts.keys import Trigger, trigger_kind
 from service.contracts.settings import Settings, VllmSettings
 from service.ranking.catalogue import Catalogue
+from workers.common.canary import PROMPTS, Canary
 from workers.common.engine import Engine, in_turn
 from workers.common.generator import Generation, Generator
-from workers.common.prompt import with_reasons
+from workers.common.prompt import render_x2q_category, render_x2q_query, with_reasons
 from workers.common.reasons import parse_answer
 from workers.think.checks import may_show, problems
 from workers.think.compare import Difference, compare
@@ -66,6 +67,18 @@ class Progress:
 
     done: int
     tokens_left: int | None
+
+
+def trigger_canary(generator: Generator, catalogue: Catalogue, *, reasoning: bool) -> Canary:
+    """Return one that asks for the categories of the most popular queries, with reasons if lists have them."""
+    popular = catalogue.popular.queries[:PROMPTS]
+    categories = [(query, catalogue.query_category(query)) for query in popular]
+    prompts = [render_x2q_category(found) if found else render_x2q_query(query) for query, found in categories]
+    return Canary(
+        generator,
+        [with_reasons(one) for one in prompts] if reasoning else prompts,
+        lambda prompt, answer, drops: parse_answer(prompt, answer, drops, catalogue.refuses),
+    )
 
 
 def context_digest(prompt: str, settings: VllmSettings) -> str:
