@@ -13,6 +13,7 @@ from service.contracts.codecs import decode_list
 from service.contracts.errors import GeneratorUnavailable, WrongModel
 from service.contracts.settings import Settings, ThinkSettings
 from service.ranking.catalogue import Catalogue
+from service.ranking.filter import BlockList
 from tests.integration.rig import Rig
 from workers.common import artefacts
 from workers.common.canary import PROMPTS
@@ -223,6 +224,22 @@ async def test_a_deleted_item_leaves_with_the_next_version(think: Think, dataset
     assert difference.removed == len(gone)
     lists = await think.store.lists(version, [one.trigger for one in think.chosen.prompts])
     assert not lists.keys() & gone
+    assert {query for value in lists.values() for query in value.texts} == {"two person tent", "video baby monitor"}
+
+
+async def test_what_the_shop_blocks_leaves_with_the_next_version(think: Think) -> None:
+    """Lists that hold it are not copied but made anew, without it; it is counted."""
+
+    def reply(prompt: str) -> str:
+        return "two person tent\nvideo baby monitor" + "\nhunting knives" * ("torch" in prompt)
+
+    await think.run(Counted(reply))
+    think.catalogue = replace(think.catalogue, blocked=BlockList.of(["knives"]))
+    version, report, _ = await think.run(Counted(reply))
+    held = sum("torch" in one.prompt for one in think.chosen.prompts)
+    assert (report.generated, report.drops["blocked"]) == (held, held)
+    assert held > 0
+    lists = await think.store.lists(version, [one.trigger for one in think.chosen.prompts])
     assert {query for value in lists.values() for query in value.texts} == {"two person tent", "video baby monitor"}
 
 
