@@ -92,16 +92,13 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     proposals += popular.recall(state.catalogue, profile, query.k + POPULAR_SPARE, time.time())
     exclude = [*query.exclude, *recent_searches([(entry.type, entry.ref) for entry in behaviour])]
     pool = POOL if arm.exploration else WINDOW if arm.diversity else 0
-    dropped: list[dict[str, Any]] = []
+    dropped: list[tuple[Candidate, str | None]] = []
 
-    def drop(candidate: Candidate, reason: str) -> None:
-        dropped.append({**_as_json(candidate), "dropped": reason})
-
-    told = drop if query.explain else None
+    told = (lambda candidate, reason: dropped.append((candidate, reason))) if query.explain else None
     ranked = merge(
         proposals, query.k, exclude, pool=pool, trigger_share=arm.trigger_share, category_share=arm.category_share,
         category=state.catalogue.query_category, tired=shopper.tired, dropped=told,
-        refuse=refusal_of(behaviour, state.catalogue, time.time(), state.settings.behaviour.bought_s),
+        refuse=refusal_of(behaviour, profile, state.catalogue, time.time(), state.settings.behaviour.bought_s),
     )  # fmt: skip
     if arm.diversity:
         ranked = diversify(ranked, query.k, arm.diversity, state.catalogue.query_category, shopper.tired)
@@ -125,11 +122,15 @@ async def answer(state: State, query: HintsQuery) -> Answer:
         "age_s": age_s,
     }
     if query.explain:
-        surplus = [{**_as_json(one), "dropped": "surplus"} for one in ranked if one not in hints]
+        surplus = [(one, "surplus") for one in ranked if one not in hints]
+        origins = shopper.u2q.origins if shopper.u2q is not None else {}
         content["explained"] = {
             "propensity": propensity,
             "triggers": [trigger.keys[0] for trigger in triggers],
-            "candidates": [*({**hint, "dropped": None} for hint in shown), *surplus, *dropped],
+            "candidates": [
+                {**_as_json(one), "dropped": reason, "origin": origins.get(one.query) if one.source == "u2q" else None}
+                for one, reason in [*((hint, None) for hint in hints), *surplus, *dropped]
+            ],
         }
     body = orjson.dumps(content)
     merged_at = time.perf_counter()

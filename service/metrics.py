@@ -31,7 +31,9 @@ SERVED_DROPPED = Counter(
 U2Q_AGE = Histogram(
     "aigq_u2q_age_seconds", "Age of the generated list at serving.", buckets=(1, 5, 30, 120, 600, 3600, 86400, 604800)
 )
-STALE = Counter("aigq_stale_lists_total", "Requests of shoppers whose list is missing or old, by which.", ["reason"])
+STALE = Counter(
+    "aigq_stale_lists_total", "Requests of shoppers whose list is missing, old or by another model.", ["reason"]
+)
 X2Q_CACHE = Counter("aigq_x2q_lookups_total", "x2q lookups by outcome: cached, fetched or absent.", ["outcome"])
 STORE_UP = Gauge("aigq_store_up", "1 if Redis answered the last poll.")
 POOL_WAIT = Histogram(

@@ -1,7 +1,8 @@
-"""Lists that are missing or old: the shopper who comes back is marked due, off the hot path, and served meanwhile.
+"""Lists that are missing, old or another model's: who comes back is marked due, off the hot path, and served meanwhile.
 
 Stale-while-revalidate (RFC 5861). An event marks a shopper due by itself; this is for those whose list expired, was
-lost, or was written long ago.
+lost, or was written long ago or by another model than today's. The last are so many after a change that they have a
+rate of their own.
 """
 
 import asyncio
@@ -23,14 +24,44 @@ _FLUSH_S = 1.0
 _JITTER: Final = 0.1
 
 
+class _Bucket:
+    """A token bucket that holds a second's worth."""
+
+    def __init__(self, per_s: float) -> None:
+        self._per_s, self._most = per_s, max(1.0, per_s) if per_s else 0.0
+        self._tokens, self._at = self._most, time.monotonic()
+
+    def take(self) -> bool:
+        now = time.monotonic()
+        self._tokens, self._at = min(self._most, self._tokens + self._per_s * (now - self._at)), now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
 class StaleLists:
     """Collects shoppers; each is marked once, however often they ask."""
 
-    def __init__(self, redis: Redis, keys: Keys, fresh_s: float, capacity: int = 10_000) -> None:
-        """A list is old after `fresh_for` so long; at most `capacity` shoppers wait for a flush, others ask again."""
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        fresh_s: float,
+        capacity: int = 10_000,
+        *,
+        model: str = "",
+        renew_per_s: float = 0.0,
+    ) -> None:
+        """A list is old after `fresh_for` so long; at most `capacity` shoppers wait for a flush, others ask again.
+
+        Lists are to be by `model`; others are renewed at `renew_per_s`, at most a second's worth at once.
+        """
         self._redis = redis
         self._keys = keys
         self._fresh_s = fresh_s
+        self._model = model
+        self._renewals = _Bucket(renew_per_s)
         self._capacity = capacity
         self._waiting: set[str] = set()
 
@@ -43,6 +74,8 @@ class StaleLists:
             reason = "missing"
         elif time.time() - shopper.u2q.generated_ms / 1000 > fresh_for(sid, self._fresh_s):
             reason = "old"
+        elif shopper.u2q.model != self._model and sid not in self._waiting and self._renewals.take():
+            reason = "model"
         else:
             return
         STALE.labels(reason).inc()

@@ -21,7 +21,7 @@ from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings
 from service.experiments import Experiments
 from service.metrics import BREAKER_OPEN, LOOP_LAG, POOL_WAIT, STORE_UP, X2Q_COVERED, X2Q_LISTS, X2Q_PUBLISHED
-from service.ranking.catalogue import Catalogue
+from service.ranking.catalogue import Catalogue, open_catalogue
 from service.recall.x2q import X2QReader
 from service.served_log import ServedLog
 from service.stale import StaleLists
@@ -119,7 +119,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         ConfigError: the Redis URL is malformed.
     """
     keys = Keys(settings.redis.namespace, settings.redis.partitions)
-    catalogue = Catalogue.open(settings.service.artefacts, settings.service.min_results)
+    catalogue = open_catalogue(settings.service)
     async with AsyncExitStack() as stack:
         poll_redis = make_redis(settings.redis, settings.redis.read_timeout_ms)
         stack.push_async_callback(poll_redis.aclose)
@@ -139,7 +139,13 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             shoppers=ShopperStore(write_redis, keys, settings),
             x2q=X2QReader(reader, keys),
             served=ServedLog(logger, keys, settings.redis.stream_maxlen),
-            stale=StaleLists(write_redis, keys, settings.direct.u2q_fresh_s),
+            stale=StaleLists(
+                write_redis,
+                keys,
+                settings.direct.u2q_fresh_s,
+                model=settings.vllm.model,
+                renew_per_s=settings.direct.renew_per_s,
+            ),
             experiments=Experiments(settings.experiments),
             chance=Random(),  # noqa: S311  (exploration, not secrets)
         )

@@ -6,7 +6,7 @@ shifts replies by one must never show one shopper another's hints.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 
@@ -14,7 +14,7 @@ from service.contracts.errors import CorruptValue
 from service.contracts.text import near_key
 
 VERSION: Final = 1
-LIST_VERSION: Final = 2
+LIST_VERSION: Final = 3
 _SCORE_UNIT: Final = 10_000
 """Scores are stored as whole ten-thousandths: fewer bytes than decimals."""
 _OWNER_CHARS: Final = 10
@@ -24,6 +24,10 @@ _made: Final = tuple.__new__
 """A named tuple without the function that a NamedTuple's constructor is: a request makes thirty."""
 QUERY_TYPES: Final = frozenset({"search", "hint_click"})
 """Actions whose `BehaviourEntry.ref` is a query; of all others it is an item id."""
+
+
+Origin = Literal["generated", "retrieved"]
+"""Of a query in a shopper's own list: the model wrote it, or a ranker found it by counts and words."""
 
 
 class ScoredQuery(NamedTuple):
@@ -38,7 +42,8 @@ class QueryList:
     """A generated list: `seq` of the behaviour it saw (0 for x2q), when (epoch ms), by which model.
 
     `digest` names all that it was made from (`workers.direct.lists`), `generated_ms` is when it was written or last
-    found to be what would be written again.
+    found to be what would be written again. `retrieved` has bit n set if the model did not write query n: counts and
+    words found it.
     """
 
     seq: int
@@ -46,6 +51,14 @@ class QueryList:
     model: str
     queries: tuple[ScoredQuery, ...]
     digest: str = ""
+    retrieved: int = 0
+
+    @property
+    def origins(self) -> dict[str, Origin]:
+        """Who each query is from."""
+        return {
+            one.query: "retrieved" if self.retrieved >> at & 1 else "generated" for at, one in enumerate(self.queries)
+        }
 
     @property
     def texts(self) -> list[str]:
@@ -93,7 +106,7 @@ def _open(raw: bytes, owner: str, length: int, version: int = VERSION, *, more: 
 def encode_list(owner: str, value: QueryList) -> bytes:
     """Return the bytes of a u2q value (`owner` = sid) or an x2q value (`owner` = trigger)."""
     pairs = [part for q in value.queries for part in (q.query, round(q.score * _SCORE_UNIT))]
-    head = [LIST_VERSION, _owner(owner), value.seq, value.generated_ms, value.model, value.digest]
+    head = [LIST_VERSION, _owner(owner), value.seq, value.generated_ms, value.model, value.digest, value.retrieved]
     return orjson.dumps(head + pairs)
 
 
@@ -103,7 +116,7 @@ def decode_list(owner: str, raw: bytes) -> QueryList:
     Raises:
         CorruptValue: broken, another version, or another owner's.
     """
-    seq, generated_ms, model, digest, *pairs = _open(raw, owner, 4, LIST_VERSION, more=True)
+    seq, generated_ms, model, digest, retrieved, *pairs = _open(raw, owner, 5, LIST_VERSION, more=True)
     texts, scores = pairs[::2], pairs[1::2]
     if not (
         len(texts) == len(scores) and _TEXT.issuperset(map(type, texts)) and _NUMBERS.issuperset(map(type, scores))
@@ -113,7 +126,9 @@ def decode_list(owner: str, raw: bytes) -> QueryList:
         [_made(ScoredQuery, (text, score / _SCORE_UNIT)) for text, score in zip(texts, scores, strict=True)]
     )
     try:
-        return QueryList(int(_number(seq)), int(_number(generated_ms)), _text(model), queries, _text(digest))
+        return QueryList(
+            int(_number(seq)), int(_number(generated_ms)), _text(model), queries, _text(digest), int(_number(retrieved))
+        )
     except (TypeError, ValueError):
         raise CorruptValue("shape") from None
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
+from service.contracts.codecs import Origin
 from service.contracts.events import Action, Query, UserId
 
 Source = Literal["u2q", "x2q", "co_click", "text", "popular"]
@@ -45,6 +46,7 @@ class ExplainedHint(Hint):
     """A candidate; `dropped` says why it is not shown (null: it is)."""
 
     dropped: str | None
+    origin: Origin | None = Field(description="of source u2q: who put the query into the shopper's list")
 
 
 class Explanation(BaseModel):

@@ -100,6 +100,9 @@ class DirectSettings(_Section):
     poll_s: float = Field(0.1, gt=0, le=60, description="pause when nobody is due")
     u2q_ttl_s: Seconds = Field(7 * 86400, description="life of a list in Redis")
     u2q_fresh_s: Seconds = Field(86400, description="an older list is made anew when its shopper comes back")
+    renew_per_s: float = Field(
+        10.0, ge=0, le=100_000, description="visitors a second and service process whose list another model wrote"
+    )
     ranker: Path | None = Field(None, description="directory of `aigq train ranker`; without, lists stay as written")
     candidates: int = Field(0, ge=0, le=60, description="queries of the ranker that a prompt tells: what was taught")
     metrics_port: int = Field(0, ge=0, le=65535, description="Prometheus port; 0 = off")
@@ -191,6 +194,7 @@ class ServiceSettings(_Section):
     port: int = Field(8000, ge=0, le=65535)
     artefacts: Path = Field(Path("var/artefacts"), description="directory that `aigq artefacts build` wrote")
     min_results: int = Field(1, ge=0, le=1000, description="items that a hint must find, when written and when served")
+    block_list: Path | None = Field(None, description="file of words and phrases that no hint may hold, one a line")
     budget_ms: int = Field(50, ge=1, le=1000, description="deadline of a hints request; callers may lower it")
     max_body_bytes: int = Field(1_000_000, ge=1000)
     max_concurrency: int = Field(256, ge=1, description="requests in flight; more get 503 + Retry-After")

@@ -58,6 +58,15 @@ def _stem(word: str) -> str:
     return word
 
 
+def words(text: str) -> list[str]:
+    """Return the words of `text` in order, plurals as singulars; CJK, which has no spaces, character by character."""
+    found: list[str] = []
+    for word in _WORD.findall(normalise(text)):
+        for run, other in _RUNS.findall(word):
+            found += run or [_stem(other)]
+    return found
+
+
 def terms(text: str) -> set[str]:
     """Return what `text` is made of: words, and for CJK runs (which have no spaces) each pair of neighbours."""
     found: set[str] = set()

@@ -9,9 +9,10 @@ from weakref import WeakKeyDictionary
 from service.contracts.codecs import QUERY_TYPES, BehaviourEntry, ScoredQuery
 from service.contracts.hints import MAX_HINTS
 from service.contracts.keys import Trigger, category_trigger, item_trigger, query_trigger, segment_trigger
-from service.contracts.text import normalise
+from service.contracts.text import has_cjk, normalise
 from service.ranking.bounded import Bounded
 from service.ranking.catalogue import Catalogue
+from service.ranking.filter import reads_cjk
 from service.ranking.merge import (
     TRIGGER_DECAY,
     WEIGHT_CO_CLICK,
@@ -90,22 +91,35 @@ def bought_lately(behaviour: Sequence[BehaviourEntry], catalogue: Catalogue, sin
     return {category for category in categories if category and category not in catalogue.consumable}
 
 
-def refusal(catalogue: Catalogue, bought: AbstractSet[str]) -> Callable[[str], str | None]:
-    """Return what says why a query is not served: it finds too little, or is about a category in `bought`."""
+def refusal(
+    catalogue: Catalogue, bought: AbstractSet[str] = frozenset(), *, cjk: bool = True
+) -> Callable[[str], str | None]:
+    """Return what says why a query is not served: the catalogue refuses it, or it is about a category in `bought`.
+
+    Without `cjk` it is also refused in Chinese, Japanese or Korean (`reads_cjk`).
+    """
 
     def refuse(query: str) -> str | None:
-        if not catalogue.finds(query):
-            return "finds_nothing"
+        if reason := catalogue.refuses(query):
+            return reason
+        if not cjk and not query.isascii() and has_cjk(query):
+            return "language"
         return "bought" if bought and catalogue.query_category(query) in bought else None
 
     return refuse
 
 
+def may_read_cjk(behaviour: Sequence[BehaviourEntry], profile: Mapping[str, str]) -> bool:
+    """Whether a shopper who did this, with this profile, is shown Chinese, Japanese or Korean."""
+    return reads_cjk(profile.get("locale"), (ref for kind, _, ref in behaviour if kind in QUERY_TYPES))
+
+
 def refusal_of(
-    behaviour: Sequence[BehaviourEntry], catalogue: Catalogue, now: float, bought_s: float
+    behaviour: Sequence[BehaviourEntry], profile: Mapping[str, str], catalogue: Catalogue, now: float, bought_s: float
 ) -> Callable[[str], str | None]:
     """Return what says why a query is not served to who did this; `bought_s`: see `behaviour.bought_s`, 0 is off."""
-    return refusal(catalogue, bought_lately(behaviour, catalogue, now - bought_s) if bought_s else frozenset())
+    bought = bought_lately(behaviour, catalogue, now - bought_s) if bought_s else frozenset()
+    return refusal(catalogue, bought, cjk=may_read_cjk(behaviour, profile))
 
 
 def from_u2q(queries: Sequence[ScoredQuery]) -> list[Proposal]:

@@ -20,8 +20,10 @@ import lmdb
 import orjson
 
 from service.contracts.errors import ArtefactError
+from service.contracts.settings import ServiceSettings
 from service.ranking import lmdb_file
 from service.ranking.bounded import Bounded
+from service.ranking.filter import NOTHING, BlockList
 from service.ranking.inverted_index import InvertedIndex
 from service.ranking.popular_queries import PopularQueries
 from service.ranking.trigger_table import TriggerTable
@@ -31,7 +33,7 @@ CURRENT: Final = "CURRENT"
 MANIFEST: Final = "manifest.json"
 ITEMS: Final = "items.mdb"
 _CATEGORIES: Final = 100_000
-"""Items, and queries, of which a category, or whether it finds enough, stays in memory; some 10 MB each."""
+"""Items, and queries, of which a category, or why it is refused, stays in memory; some 10 MB each."""
 POPULAR: Final = "popular.json"
 CONSUMABLE: Final = "consumable.json"
 WORDS: Final = "words.mdb"
@@ -56,7 +58,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Catalogue:
-    """An open artefact; `consumable` are the categories in which shoppers buy again."""
+    """An open artefact; `consumable` are the categories in which shoppers buy again, `blocked` what is never said."""
 
     version: str
     popular: PopularQueries
@@ -67,13 +69,14 @@ class Catalogue:
     text: TriggerTable
     min_results: int = 1
     consumable: AbstractSet[str] = frozenset()
-    _found: Bounded[str, bool] = field(default_factory=lambda: Bounded(_CATEGORIES))
-    _categories: Bounded[str, str | None] = field(default_factory=lambda: Bounded(_CATEGORIES))
-    _query_categories: Bounded[str, str | None] = field(default_factory=lambda: Bounded(_CATEGORIES))
+    blocked: BlockList = NOTHING
+    _refused: Bounded[str, str | None] = field(init=False, default_factory=lambda: Bounded(_CATEGORIES))
+    _categories: Bounded[str, str | None] = field(init=False, default_factory=lambda: Bounded(_CATEGORIES))
+    _query_categories: Bounded[str, str | None] = field(init=False, default_factory=lambda: Bounded(_CATEGORIES))
 
     @classmethod
-    def open(cls, root: Path, min_results: int = 1) -> Self:
-        """Open the current version under `root`; `finds` asks for `min_results` items, 0 for none.
+    def open(cls, root: Path, min_results: int = 1, blocked: BlockList = NOTHING) -> Self:
+        """Open the current version under `root`; `refuses` asks for `min_results` items, 0 for none.
 
         Raises:
             ArtefactError: it is missing, cut short, altered, or of another schema.
@@ -101,7 +104,7 @@ class Catalogue:
         items = lmdb_file.read_only(folder / ITEMS)
         words = InvertedIndex.open(folder / WORDS)
         co_click, text = TriggerTable.open(folder / CO_CLICK), TriggerTable.open(folder / TEXT, by_rank=True)
-        return cls(version, popular, sample, items, words, co_click, text, min_results, consumable)
+        return cls(version, popular, sample, items, words, co_click, text, min_results, consumable, blocked)
 
     def renewed(self, root: Path) -> Self:
         """Return the current version under `root`: this one, if it is that or if another cannot be read (logged).
@@ -111,24 +114,27 @@ class Catalogue:
         try:
             if current_version(root) == self.version:
                 return self
-            found = type(self).open(root, self.min_results)
+            found = type(self).open(root, self.min_results, self.blocked)
         except ArtefactError as error:
             _log.warning("artefact: kept %s, since %s", self.version, error)
             return self
         _log.info("artefact: now %s", found.version)
         return found
 
-    def finds(self, query: str) -> bool:
-        """Whether `min_results` items have all content words of `query`, themselves or in what led shoppers to them.
+    def refuses(self, query: str) -> str | None:
+        """Return why the shop does not suggest `query` (a bounded label), or None if it may. Cached: each request asks.
 
-        Cached: each request asks.
+        It is `blocked`, or `finds_nothing`: fewer than `min_results` items have all its content words, themselves or in
+        what led shoppers to them.
         """
-        if not self.min_results:
-            return True
         try:
-            return self._found[query]
+            return self._refused[query]
         except KeyError:
-            return self._found.put(query, self._words.finds(query, self.min_results))
+            return self._refused.put(query, "blocked" if self.blocked.blocks(query) else self._misses(query))
+
+    def _misses(self, query: str) -> str | None:
+        enough = not self.min_results or self._words.finds(query, self.min_results)
+        return None if enough else "finds_nothing"
 
     def query_category(self, query: str) -> str | None:
         """Return the category of most items that `query` finds, or None if it finds nothing. Cached."""
@@ -165,6 +171,16 @@ class Catalogue:
         self._words.close()
         self.co_click.close()
         self.text.close()
+
+
+def open_catalogue(service: ServiceSettings) -> Catalogue:
+    """Open the catalogue that settings name, with the block list that they name.
+
+    Raises:
+        ArtefactError: see `Catalogue.open`.
+        ConfigError: see `BlockList.read`.
+    """
+    return Catalogue.open(service.artefacts, service.min_results, BlockList.read(service.block_list))
 
 
 def encode_item(item: Item) -> bytes:

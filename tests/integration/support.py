@@ -132,10 +132,11 @@ def service(redis_port: int, artefacts: Path, log: Path, **variables: object) ->
         process.wait(5)
 
 
-def query_list(owner: str, *queries: str, seq: int = 1, generated_ms: int | None = None) -> bytes:
+def query_list(owner: str, *queries: str, seq: int = 1, generated_ms: int | None = None, retrieved: int = 0) -> bytes:
     """Return an encoded list as a worker would write it."""
     scored = tuple(ScoredQuery(query, rank_score(rank)) for rank, query in enumerate(queries))
-    return encode_list(owner, QueryList(seq, generated_ms or round(time.time() * 1000), "test", scored))
+    now_ms = generated_ms or round(time.time() * 1000)
+    return encode_list(owner, QueryList(seq, now_ms, "test", scored, retrieved=retrieved))
 
 
 @dataclass(frozen=True)

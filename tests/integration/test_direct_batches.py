@@ -10,6 +10,7 @@ import pytest
 from tests.integration.rig import HookedGenerator, Rig, echo
 from tests.integration.support import eventually_async
 from workers.common.fake_generator import FakeGenerator
+from workers.common.generator import Load
 from workers.direct.lists import ListMaker
 from workers.direct.queue import DueQueue, Lease
 from workers.direct.worker import DirectWorker
@@ -54,19 +55,22 @@ async def test_batches_are_at_work_together(make_rig: MakeRig) -> None:
     assert generator.most == 3
 
 
-async def test_a_busy_model_is_left_alone(make_rig: MakeRig) -> None:
-    """While a batch's worth of prompts waits at the model, a worker has two batches at work and claims no third."""
+@pytest.mark.parametrize(
+    ("load", "most"), [(Load(waiting=2), 2), (Load(cache=0.95), 2), (Load(running=9, waiting=1, cache=0.85), 4)]
+)
+async def test_a_busy_model_is_left_alone(make_rig: MakeRig, load: Load, most: int) -> None:
+    """While a batch's worth waits at it, or its cache is all but full, a worker has two batches at work, no third."""
     rig = _with(make_rig(), batch_size=2)
 
     class Busy(Together):
-        async def waiting(self) -> int:
-            return 2
+        async def load(self) -> Load:
+            return load
 
     for number in range(8):
         await rig.search(f"u{number}", f"tent {number}")
-    generator = Busy(rig, expected=2, turns=5)
+    generator = Busy(rig, expected=most, turns=5)
     await rig.run_until(rig.worker(generator), rig.idle)
-    assert generator.most == 2
+    assert generator.most == most
 
 
 async def test_small_batches_are_sent_as_they_come(make_rig: MakeRig) -> None:
@@ -74,8 +78,8 @@ async def test_small_batches_are_sent_as_they_come(make_rig: MakeRig) -> None:
     rig = _with(make_rig(), batch_size=4)
 
     class Busy(Together):
-        async def waiting(self) -> int:
-            return 4
+        async def load(self) -> Load:
+            return Load(waiting=4)
 
     generator = Busy(rig, expected=6, turns=1)
     stop = asyncio.Event()
@@ -101,9 +105,9 @@ async def test_a_busy_model_is_not_asked_again_and_again(make_rig: MakeRig) -> N
     begun, end = asyncio.Event(), asyncio.Event()
 
     class Busy(HookedGenerator):
-        async def waiting(self) -> int:
+        async def load(self) -> Load:
             asked.append(asyncio.get_running_loop().time())
-            return 1
+            return Load(waiting=1)
 
     async def held(_: Sequence[str]) -> None:
         begun.set()

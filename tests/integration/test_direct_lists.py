@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from service.contracts.codecs import Profile
 from service.contracts.errors import NothingUsable
 from service.contracts.keys import shopper_sid
 from service.ranking.shopper_context import ShopperContext
@@ -13,6 +14,7 @@ from workers.common.fake_generator import FakeGenerator
 from workers.common.ranked_list import Ranker
 from workers.direct import metrics
 from workers.direct.dead_letters import DeadLetters
+from workers.direct.metrics import DROPS
 
 MakeRig = Callable[..., Rig]
 
@@ -43,6 +45,7 @@ async def test_a_ranker_orders_what_is_written(make_rig: MakeRig) -> None:
     found = await rig.u2q("u1")
     assert found is not None
     assert [q.query for q in found.queries] == ["sleeping bag", "camping stove", "gas canister"]
+    assert found.origins == {"sleeping bag": "retrieved", "camping stove": "generated", "gas canister": "generated"}
     ((context, generated),) = asked
     assert [entry.ref for entry in context.behaviour] == ["tent"]
     assert list(generated) == ["gas canister", "camping stove"]
@@ -76,9 +79,44 @@ async def test_a_prompt_tells_what_the_ranker_found(make_rig: MakeRig) -> None:
     assert without.endswith("<search>\ntent<hints>")
 
 
-async def test_a_list_is_small(make_rig: MakeRig) -> None:
-    """Ten hints of ordinary length take at most 600 bytes of Redis, key and all."""
+async def test_a_list_is_in_a_script_that_the_shopper_reads(make_rig: MakeRig) -> None:
+    """By the profile's locale, whoever proposes it, until the shopper types another; what goes is counted."""
     rig = make_rig()
+
+    class Finds(Ranker):
+        def chances(self, context: ShopperContext, generated: Sequence[str] = ()) -> dict[str, float]:
+            del context
+            return dict.fromkeys(["睡袋", *generated, "usb lamp"], 0.1)
+
+    worker = rig.worker(FakeGenerator(lambda _: "露营灯\ngas canister"), Finds())
+    before = DROPS.labels("language")._value.get()
+    for user, locale in (("u1", "en-US"), ("u2", "zh-CN")):
+        await rig.store.put_profile(user, Profile(consent=True, fields={"locale": locale}))
+        await rig.search(user, "tent")
+    assert await worker.step() == 2
+    one, other = await rig.u2q("u1"), await rig.u2q("u2")
+    assert one is not None
+    assert other is not None
+    assert one.texts == ["gas canister", "usb lamp"]
+    assert set(other.texts) == {"睡袋", "露营灯", "gas canister", "usb lamp"}
+    assert DROPS.labels("language")._value.get() == before + 1
+    await rig.search("u1", "帐篷")
+    assert await worker.step() == 1
+    again = await rig.u2q("u1")
+    assert again is not None
+    assert "睡袋" in again.texts
+
+
+async def test_a_list_is_small(make_rig: MakeRig) -> None:
+    """Ten hints of ordinary length, scores, origins and digest take at most 600 bytes of Redis, key and all."""
+    rig = make_rig()
+
+    class Mixes(Ranker):
+        def chances(self, context: ShopperContext, generated: Sequence[str] = ()) -> dict[str, float]:
+            del context
+            found = ["ergonomic keyboard wrist rest", "机械键盘 静音", "usb c hub with ethernet"]
+            return dict.fromkeys([*generated[:7], *found], 0.1)
+
     await rig.search("u1", "keyboard")
     queries = [
         "clackwell mechanical keyboard",
@@ -87,10 +125,12 @@ async def test_a_list_is_small(make_rig: MakeRig) -> None:
         "红轴机械键盘",
     ]
     lines = [f"{query} {number}" for number in range(4) for query in queries][:10]
-    assert await rig.worker(FakeGenerator(lambda _: "\n".join(lines))).step() == 1
+    assert await rig.worker(FakeGenerator(lambda _: "\n".join(lines)), Mixes()).step() == 1
     found = await rig.u2q("u1")
     assert found is not None
     assert len(found.queries) == 10
+    assert found.retrieved == 0b1110000000
+    assert found.digest
     assert await rig.redis.memory_usage(rig.keys.u2q(shopper_sid("u1"))) <= 600
 
 

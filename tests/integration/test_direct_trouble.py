@@ -13,10 +13,10 @@ from service.contracts.settings import VllmSettings
 from tests.integration.fake_vllm import FakeVllm, answer, hang, running
 from tests.integration.rig import HookedGenerator, Rig, echo
 from tests.integration.support import eventually_async
+from workers.common.canary import shopper_canary
 from workers.common.fake_generator import FakeGenerator
 from workers.common.vllm_client import VllmGenerator
 from workers.direct import metrics
-from workers.direct.canary import Canary
 from workers.direct.dead_letters import DeadLetters
 
 MakeRig = Callable[..., Rig]
@@ -76,7 +76,7 @@ async def test_a_misbehaving_model_changes_nothing(
     misbehave, error, said = MOODS[mood]
     counted = metrics.FAILURES.labels(error)._value
     async with _client(fake) as generator:
-        worker = rig.worker(Canary(generator, rig.catalogue))
+        worker = rig.worker(shopper_canary(generator, rig.catalogue))
         await rig.run_until(worker, rig.idle)
         before, failures = await rig.u2q("u1"), counted.get()
         fake.asked.clear()
@@ -122,7 +122,7 @@ async def test_the_canary_keeps_garbage_out(
     await rig.search("u1", "tent")
     fake.reply, fake.count = reply, count or fake.count
     async with _client(fake) as generator:
-        canary = Canary(generator, rig.catalogue)
+        canary = shopper_canary(generator, rig.catalogue)
         with pytest.raises(WrongModel):
             await canary.check()
         fake.asked.clear()
@@ -145,7 +145,7 @@ async def test_who_breaks_requests_becomes_a_dead_letter(make_rig: MakeRig, fake
     fake.broken_by = lambda prompt: status if "poison" in prompt else 0
     letters = DeadLetters(rig.redis, rig.keys)
     async with _client(fake) as generator:
-        worker = rig.worker(Canary(generator, rig.catalogue))
+        worker = rig.worker(shopper_canary(generator, rig.catalogue))
 
         async def only_poison_left() -> bool:
             return (await rig.queue.look()).shoppers == 0

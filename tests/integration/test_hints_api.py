@@ -157,7 +157,8 @@ def test_without_any_version_x2q_is_missing(client: httpx.Client, shopper: Shopp
         (query_list("someone-else-entirely", "not yours"), "owner"),
         (b"\x00\xff", "json"),
         (b'{"queries": ["not yours"]}', "shape"),
-        (b'[%d,"x",1,1,"m","","not yours",10000]' % (LIST_VERSION + 1), "version"),
+        (b'[%d,"x",1,1,"m","",0,"not yours",10000]' % (LIST_VERSION + 1), "version"),
+        (b'[2,"x",1,1,"m","","of the last release",10000]', "version"),
     ],
 )
 def test_a_list_that_is_not_the_shoppers_is_a_miss(

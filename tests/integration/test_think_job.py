@@ -10,16 +10,18 @@ import polars as pl
 import pytest
 
 from service.contracts.codecs import decode_list
-from service.contracts.errors import GeneratorUnavailable
+from service.contracts.errors import GeneratorUnavailable, WrongModel
 from service.contracts.settings import Settings, ThinkSettings
 from service.ranking.catalogue import Catalogue
+from service.ranking.filter import BlockList
 from tests.integration.rig import Rig
 from workers.common import artefacts
+from workers.common.canary import PROMPTS
 from workers.common.fake_generator import FakeGenerator
 from workers.common.generator import Generation
 from workers.common.prompt import REASONS
 from workers.think.compare import compare
-from workers.think.job import Job, Progress
+from workers.think.job import Job, Progress, trigger_canary
 from workers.think.publish import PublishError, X2QStore
 from workers.think.triggers import Selection, select
 
@@ -223,3 +225,39 @@ async def test_a_deleted_item_leaves_with_the_next_version(think: Think, dataset
     lists = await think.store.lists(version, [one.trigger for one in think.chosen.prompts])
     assert not lists.keys() & gone
     assert {query for value in lists.values() for query in value.texts} == {"two person tent", "video baby monitor"}
+
+
+async def test_what_the_shop_blocks_leaves_with_the_next_version(think: Think) -> None:
+    """Lists that hold it are not copied but made anew, without it; it is counted."""
+
+    def reply(prompt: str) -> str:
+        return "two person tent\nvideo baby monitor" + "\nhunting knives" * ("torch" in prompt)
+
+    await think.run(Counted(reply))
+    think.catalogue = replace(think.catalogue, blocked=BlockList.of(["knives"]))
+    version, report, _ = await think.run(Counted(reply))
+    held = sum("torch" in one.prompt for one in think.chosen.prompts)
+    assert (report.generated, report.drops["blocked"]) == (held, held)
+    assert held > 0
+    lists = await think.store.lists(version, [one.trigger for one in think.chosen.prompts])
+    assert {query for value in lists.values() for query in value.texts} == {"two person tent", "video baby monitor"}
+
+
+@pytest.mark.parametrize("reasoning", [False, True])
+async def test_the_canary_keeps_garbage_out(
+    make_rig: Callable[..., Rig],
+    dataset: Path,
+    reasoning: bool,  # noqa: FBT001
+) -> None:
+    """A model that cannot write lists is asked known prompts, in the form that triggers have, and nothing else."""
+    think = Think(make_rig(), dataset, reasoning=reasoning)
+    says = "Sure! Here are some searches: http://a.example <hints>"
+    generator = Counted(lambda _: says)
+    canary = trigger_canary(generator, think.catalogue, reasoning=reasoning)
+    with pytest.raises(WrongModel, match="no query that may be shown"):
+        await Job(think.store, canary, think.catalogue, think.settings).run(think.chosen, lambda _: None)
+    assert len(generator.asked) == PROMPTS
+    assert all(prompt.endswith(REASONS) is reasoning for prompt in generator.asked)
+    assert await think.store.current() is None
+    says = "goes with it<hints>sleeping bag" if reasoning else "sleeping bag"
+    await canary.check()

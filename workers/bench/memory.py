@@ -109,4 +109,4 @@ def _post(client: httpx.Client, events: Sequence[dict[str, Any]]) -> None:
 
 def _list(owner: str, chance: Random, queries: Sequence[str]) -> bytes:
     scored = tuple(ScoredQuery(query, chance.random()) for query in chance.sample(queries, _LIST))
-    return encode_list(owner, QueryList(12, 1_790_000_000_000, "aigq-mini", scored, "AbCdEfGh"))
+    return encode_list(owner, QueryList(12, 1_790_000_000_000, "aigq-mini", scored, "AbCdEfGh", 0b1011001000))

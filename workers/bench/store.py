@@ -9,6 +9,7 @@ from redis import Redis
 
 from service.contracts.codecs import BehaviourEntry, QueryList, ScoredQuery, encode_behaviour, encode_list
 from service.contracts.keys import Keys, item_trigger, shopper_sid
+from service.contracts.settings import VllmSettings
 from service.ranking.merge import rank_score
 
 VERSION: Final = "bench"
@@ -33,14 +34,14 @@ def fill(redis: Redis, keys: Keys, shoppers: int, items: Sequence[str], queries:
 
     pipe = redis.pipeline(transaction=False)
     for item in items:
-        value = encode_list(item_trigger(item), QueryList(0, round(now * 1000), "bench", some()))
+        value = encode_list(item_trigger(item), QueryList(0, round(now * 1000), VllmSettings().model, some()))
         pipe.set(keys.x2q(VERSION, item_trigger(item)), value)
     pipe.set(keys.x2q_pointer(), VERSION)
     pipe.execute()
     for start in range(0, shoppers, _BATCH):
         for number in range(start, min(start + _BATCH, shoppers)):
             sid = shopper_sid(shopper(number))
-            pipe.set(keys.u2q(sid), encode_list(sid, QueryList(1, round(now * 1000), "bench", some())))
+            pipe.set(keys.u2q(sid), encode_list(sid, QueryList(1, round(now * 1000), VllmSettings().model, some())))
             entries = [BehaviourEntry("click", now - 60 * n, chance.choice(items)) for n in range(ACTIONS)]
             pipe.rpush(keys.behaviour(sid), *(encode_behaviour(sid, entry) for entry in entries))
         pipe.execute()

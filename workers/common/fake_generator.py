@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from service.contracts.errors import GeneratorError
-from workers.common.generator import Generation
+from workers.common.generator import Generation, Load
 
 
 class FakeGenerator:
@@ -19,9 +19,9 @@ class FakeGenerator:
         """Fail if told to."""
         self._fail()
 
-    async def waiting(self) -> int:
-        """Nobody ever waits."""
-        return 0
+    async def load(self) -> Load:
+        """Never busy."""
+        return Load()
 
     async def generate(self, prompts: Sequence[str]) -> list[Generation | None]:
         """See `Generator.generate`."""

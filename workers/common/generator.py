@@ -18,6 +18,18 @@ class Generation:
     shortened: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a model server has to do, anybody's: prompts that it generates, that wait; what its KV cache holds.
+
+    `cache` is the share in use, of the fullest engine. All are 0 where that cannot be told.
+    """
+
+    running: int = 0
+    waiting: int = 0
+    cache: float = 0.0
+
+
 class Generator(Protocol):
     """A model behind whatever transport."""
 
@@ -38,6 +50,6 @@ class Generator(Protocol):
         """
         ...
 
-    async def waiting(self) -> int:
-        """Return how many prompts wait at the model, anybody's; 0 if that cannot be told."""
+    async def load(self) -> Load:
+        """Return how busy the model is."""
         ...

@@ -17,13 +17,13 @@ _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+")
 
 
 def parse_list(
-    generation: Generation, drops: Counter[str], finds: Callable[[str], bool], exclude: Collection[str] = ()
+    generation: Generation, drops: Counter[str], refuses: Callable[[str], str | None], exclude: Collection[str] = ()
 ) -> tuple[ScoredQuery, ...]:
     """Return up to `LIST_SIZE` distinct queries with their written-time scores; `drops` counts why others went.
 
     A prompt that was shortened is counted there too, as `prompt_shortened`.
 
-    A query that would find nothing is dropped (`finds`, see `Catalogue.finds`), and so is one like a query in
+    A query that `refuses` has a reason against is dropped (see `Catalogue.refuses`), and so is one like a query in
     `exclude`: the shopper just searched it.
     """
     lines = generation.text.split(SEPARATOR)
@@ -41,8 +41,8 @@ def parse_list(
         reason = reject_reason(query)
         if reason is None and near_key(query) in seen:
             reason = "duplicate"
-        elif reason is None and not finds(query):
-            reason = "finds_nothing"
+        elif reason is None:
+            reason = refuses(query)
         if reason is not None:
             drops[reason] += 1
             continue

@@ -29,17 +29,17 @@ class Ranker(Protocol):
 
 
 def ranked_list(
-    chances: Mapping[str, float], finds: Callable[[str], bool], exclude: Collection[str] = ()
+    chances: Mapping[str, float], refuses: Callable[[str], str | None], exclude: Collection[str] = ()
 ) -> tuple[ScoredQuery, ...]:
     """Return the `LIST_SIZE` likeliest queries of `chances` (likeliest first) that may be shown, no two alike.
 
-    None is like a query in `exclude`, and each finds something. See `NextSearch.chances`.
+    None is like a query in `exclude`, and `refuses` has no reason against any. See `NextSearch.chances`.
     """
     seen = {near_key(query) for query in exclude}
     queries: list[str] = []
     for query in chances:
         key = near_key(query)
-        if key in seen or reject_reason(query) is not None or not finds(query):
+        if key in seen or reject_reason(query) is not None or refuses(query) is not None:
             continue
         seen.add(key)
         queries.append(query)

@@ -71,7 +71,7 @@ def fault(rationale: str) -> str | None:
 
 
 def parse_reasoned(
-    generation: Generation, drops: Counter[str], finds: Callable[[str], bool], exclude: Collection[str] = ()
+    generation: Generation, drops: Counter[str], refuses: Callable[[str], str | None], exclude: Collection[str] = ()
 ) -> Reasoned | None:
     """Return what a model wrote to a prompt with reasons; None, with a reason in `drops`, if it is not of the form.
 
@@ -88,7 +88,7 @@ def parse_reasoned(
     if problem is not None:
         drops[problem] += 1
         return None
-    queries = parse_list(replace(generation, text=rest), drops, finds, exclude)
+    queries = parse_list(replace(generation, text=rest), drops, refuses, exclude)
     if not queries:
         drops["empty_list"] += 1
         return None
@@ -99,13 +99,13 @@ def parse_answer(
     prompt: str,
     generation: Generation,
     drops: Counter[str],
-    finds: Callable[[str], bool],
+    refuses: Callable[[str], str | None],
     exclude: Collection[str] = (),
 ) -> Reasoned | None:
     """Return the answer to a prompt with or without reasons, None if there is none; see `parse_reasoned`."""
     if prompt.endswith(REASONS):
-        return parse_reasoned(generation, drops, finds, exclude)
-    queries = parse_list(generation, drops, finds, exclude)
+        return parse_reasoned(generation, drops, refuses, exclude)
+    queries = parse_list(generation, drops, refuses, exclude)
     return Reasoned("", queries) if queries else None
 
 

@@ -45,7 +45,7 @@ def retrieved(
     now: float,
     limit: int,
 ) -> tuple[dict[str, float], list[str]]:
-    """Return what a ranker finds for a shopper, and of it the first `limit` that find something: what a prompt tells.
+    """Return what a ranker finds for a shopper, and of it the first `limit` that may be suggested: what a prompt tells.
 
     Nothing, for a model that was taught without candidates (`limit` 0).
     """
@@ -53,4 +53,5 @@ def retrieved(
         return {}, []
     context = shopper_context(behaviour, profile, catalogue, now)
     chances = ranker.chances(context)
-    return chances, ranker.shortlist(context, filter(catalogue.finds, chances), limit)
+    may_tell = [query for query in chances if catalogue.refuses(query) is None]
+    return chances, ranker.shortlist(context, may_tell, limit)

@@ -4,6 +4,7 @@ https://docs.vllm.ai/en/latest/serving/openai_compatible_server/
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,10 +13,11 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from service.contracts.errors import GeneratorUnavailable, WrongModel
 from service.contracts.settings import VllmSettings
-from workers.common.generator import Generation
+from workers.common.generator import Generation, Load
 from workers.common.prompt import REASONS, SPECIAL_TOKENS, without_oldest
 from workers.common.spoken import spoken
 
@@ -24,7 +26,10 @@ _RETRY_S: Final = 0.2
 _LATER: Final = frozenset({429, 500, 502, 503, 504})
 _MAX_BYTES: Final = 1_000_000
 _MAX_BYTES_A_PROMPT: Final = 64_000
+# https://docs.vllm.ai/en/latest/usage/metrics/
+_RUNNING: Final = "vllm:num_requests_running"
 _WAITING: Final = "vllm:num_requests_waiting"
+_CACHE: Final = "vllm:kv_cache_usage_perc"
 
 
 class VllmGenerator:
@@ -84,15 +89,13 @@ class VllmGenerator:
                 "or set vllm.chat = true to ask it in words"
             )
 
-    async def waiting(self) -> int:
-        """See `Generator.waiting`."""
+    async def load(self) -> Load:
+        """See `Generator.load`."""
         try:
             told = await self._request("GET", "/metrics", retries=0)
         except GeneratorUnavailable:
-            return 0  # whether the model answers is for `check` to say
-        lines = [line for line in told.text.splitlines() if line.startswith(_WAITING) and told.is_success]
-        values = [line.rsplit(" ", 1)[-1] for line in lines]
-        return sum(int(float(value)) for value in values if value.replace(".", "", 1).isdigit())
+            return Load()  # whether the model answers is for `check` to say
+        return _load(told.text) if told.is_success else Load()
 
     async def generate(self, prompts: Sequence[str]) -> list[Generation | None]:
         """See `Generator.generate`. A batch that is refused is halved until the prompt at fault is found.
@@ -227,6 +230,21 @@ class VllmGenerator:
             Generation(by_index[index]["text"], tokens, by_index[index].get("finish_reason") == "length")
             for index in range(expected)
         ]
+
+
+def _load(page: str) -> Load:
+    """Return what vLLM's metrics say, over its engines; its histograms, most of the page, are not parsed."""
+    lines = [line + "\n" for line in page.splitlines() if line.startswith((_RUNNING, _WAITING, _CACHE))]
+    values: dict[str, list[float]] = {}
+    try:
+        for family in text_string_to_metric_families("".join(lines)):
+            for sample in family.samples:
+                if math.isfinite(sample.value):
+                    values.setdefault(sample.name, []).append(sample.value)
+    except ValueError:
+        return Load()
+    running, waiting = (int(sum(values.get(name, []))) for name in (_RUNNING, _WAITING))
+    return Load(running, waiting, max(values.get(_CACHE, [0.0])))
 
 
 def _tokens(response: httpx.Response) -> int:

@@ -18,11 +18,11 @@ from service.contracts.errors import StoreUnavailable
 from service.contracts.keys import Keys
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings, load_settings
-from service.ranking.catalogue import Catalogue
+from service.ranking.catalogue import open_catalogue
+from workers.common.canary import shopper_canary
 from workers.common.loop import stop_on_signals
 from workers.common.ranked_list import open_ranker
 from workers.common.vllm_client import VllmGenerator
-from workers.direct.canary import Canary
 from workers.direct.dead_letters import DeadLetter, DeadLetters
 from workers.direct.lists import ListMaker
 from workers.direct.queue import DueQueue
@@ -80,7 +80,7 @@ async def _dead_letters(settings: Settings, *, retry: bool) -> tuple[list[DeadLe
 
 
 async def _run(settings: Settings) -> None:
-    catalogue = Catalogue.open(settings.service.artefacts, settings.service.min_results)
+    catalogue = open_catalogue(settings.service)
     ranker = None if settings.direct.ranker is None else open_ranker(settings.direct.ranker)
     stop = stop_on_signals()
     if settings.direct.metrics_port:
@@ -91,7 +91,7 @@ async def _run(settings: Settings) -> None:
         async with VllmGenerator(settings.vllm) as generator:
             _log.info("direct: working for %s on %s", settings.vllm.model, settings.vllm.url)
             lists = ListMaker(catalogue, settings, ranker)
-            worker = DirectWorker(DueQueue(redis, settings), Canary(generator, catalogue), lists, settings)
+            worker = DirectWorker(DueQueue(redis, settings), shopper_canary(generator, catalogue), lists, settings)
             await worker.run(stop)
             _log.info("direct: stopped after %d refreshes", worker.refreshed)
     finally:

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -12,6 +12,7 @@ import orjson
 
 from service.contracts.codecs import QueryList, ScoredQuery
 from service.contracts.settings import Settings
+from service.ranking.candidates import may_read_cjk, refusal
 from service.ranking.catalogue import Catalogue
 from service.ranking.merge import recent_searches
 from workers.common.generator import Generation
@@ -49,15 +50,16 @@ class ListMaker:
         self._catalogue = self._catalogue.renewed(self._settings.service.artefacts)
 
     def _digest(self, shopper: DueShopper) -> str:
-        """Return a short name of all that a list is made from: prompt, model, its settings, artefact, ranker.
+        """Return a short name of all that a list is made from: prompt, model, settings, artefact, block list, ranker.
 
         Two equal digests mean that as good a list would be written again, so it need not be. Ages are in the prompt as
         buckets, so a digest lasts until an action passes into the next one; candidates, whose order moves with every
         second, follow from the rest and are not looked for.
         """
         prompt = shopper_prompt(shopper.behaviour, shopper.profile, self._catalogue, time.time())
+        shop = [self._catalogue.version, self._catalogue.blocked.digest]
         ranker = [str(self._settings.direct.ranker or ""), self._settings.direct.candidates]
-        made_from = orjson.dumps([_RECIPE, prompt, *self._settings.vllm.recipe, self._catalogue.version, *ranker])
+        made_from = orjson.dumps([_RECIPE, prompt, *self._settings.vllm.recipe, *shop, *ranker])
         return base64.urlsafe_b64encode(hashlib.blake2b(made_from, digest_size=_DIGEST_BYTES).digest()).decode("ascii")
 
     def plan(self, shopper: DueShopper) -> Draft | QueryList:
@@ -72,7 +74,7 @@ class ListMaker:
 
     def read(self, shopper: DueShopper, generation: Generation, drops: Counter[str]) -> tuple[ScoredQuery, ...]:
         """Return what may be shown of what the model wrote; `drops` counts what was left out, by reason."""
-        return parse_list(generation, drops, self._catalogue.finds, _known(shopper))
+        return parse_list(generation, drops, self._refuses(shopper), _known(shopper))
 
     def make(self, shopper: DueShopper, written: Sequence[ScoredQuery], draft: Draft) -> QueryList:
         """Return the list to store. Where nothing usable was `written`, the stored queries stay, if there are any.
@@ -82,24 +84,27 @@ class ListMaker:
         now_ms = round(time.time() * 1000)
         if not written and shopper.stored is not None and shopper.stored.queries:
             return replace(shopper.stored, seq=shopper.seq, generated_ms=now_ms, digest=draft.digest)
-        queries = tuple(written)
+        queries, retrieved = tuple(written), 0
         if self._ranker is not None:
-            queries = self._rank(self._ranker, shopper, written, draft.chances)
-        return QueryList(shopper.seq, now_ms, self._settings.vllm.model, queries, draft.digest)
+            generated = [one.query for one in written]
+            queries = self._rank(self._ranker, shopper, generated, draft.chances)
+            retrieved = sum(1 << at for at, one in enumerate(queries) if one.query not in generated)
+            metrics.RANKED.labels("generated").inc(len(queries) - retrieved.bit_count())
+            metrics.RANKED.labels("retrieved").inc(retrieved.bit_count())
+        return QueryList(shopper.seq, now_ms, self._settings.vllm.model, queries, draft.digest, retrieved)
 
     def _rank(
-        self, ranker: Ranker, shopper: DueShopper, written: Sequence[ScoredQuery], chances: Mapping[str, float]
+        self, ranker: Ranker, shopper: DueShopper, generated: Sequence[str], chances: Mapping[str, float]
     ) -> tuple[ScoredQuery, ...]:
-        generated = [one.query for one in written]
         with metrics.RANKING_SECONDS.time():
             if not chances or any(query not in chances for query in generated):
                 context = shopper_context(shopper.behaviour, shopper.profile, self._catalogue, time.time())
                 chances = ranker.chances(context, generated)
-            ranked = ranked_list(chances, self._catalogue.finds, _known(shopper))
-        kept = sum(one.query in generated for one in ranked)
-        metrics.RANKED.labels("generated").inc(kept)
-        metrics.RANKED.labels("retrieved").inc(len(ranked) - kept)
-        return ranked
+            return ranked_list(chances, self._refuses(shopper), _known(shopper))
+
+    def _refuses(self, shopper: DueShopper) -> Callable[[str], str | None]:
+        """Return what says why a query is not shown to this shopper."""
+        return refusal(self._catalogue, cjk=may_read_cjk(shopper.behaviour, shopper.profile))
 
 
 def _known(shopper: DueShopper) -> list[str]:

@@ -21,6 +21,8 @@ TOKENS = Counter("aigq_generated_tokens_total", "Tokens that the model generated
 WAITING = Gauge(
     "aigq_vllm_waiting", "Prompts that waited at vLLM at the last look; with a batch's worth, none is sent."
 )
+RUNNING = Gauge("aigq_vllm_running", "Prompts that vLLM generated at the last look, anybody's.")
+CACHE = Gauge("aigq_vllm_cache_use", "Share of vLLM's KV cache in use at the last look; over 0.9, no batch is sent.")
 DUE = Gauge("aigq_due_shoppers", "Shoppers who wait for a refresh, are due, or are leased.")
 OLDEST = Gauge("aigq_due_oldest_seconds", "How long past due the longest waiting shopper is.")
 DEFERRED = Gauge(

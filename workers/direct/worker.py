@@ -20,6 +20,8 @@ _log = logging.getLogger(__name__)
 _LOOK_S: Final = 5.0
 """Between two looks at the queue's depth."""
 _ASK_AGAIN_S: Final = 0.3
+_CACHE_FULL: Final = 0.9
+"""Of vLLM's KV cache: with more in use it soon preempts what it generates, and begins that anew later."""
 
 
 class DirectWorker:
@@ -129,9 +131,11 @@ class DirectWorker:
         with_, until = self._enough
         if len(at_work) == with_ and time.monotonic() < until:
             return False
-        waiting = await self._generator.waiting()
-        metrics.WAITING.set(waiting)
-        if waiting < self._settings.direct.batch_size:
+        load = await self._generator.load()
+        metrics.WAITING.set(load.waiting)
+        metrics.RUNNING.set(load.running)
+        metrics.CACHE.set(load.cache)
+        if load.waiting < self._settings.direct.batch_size and load.cache <= _CACHE_FULL:
             return True
         self._enough = (len(at_work), time.monotonic() + _ASK_AGAIN_S)
         return False

@@ -59,12 +59,12 @@ def trigger_prompts(split: Split, cases: Sequence[Case], catalogue: Catalogue, m
 def trigger_lists(
     prompts: Mapping[Trigger, str],
     generations: Mapping[str, Generation],
-    finds: Callable[[str], bool],
+    refuses: Callable[[str], str | None],
     drops: Counter[str],
 ) -> dict[Trigger, tuple[ScoredQuery, ...]]:
     """Return the parsed list of each trigger that got one; `drops` counts as in the Think job."""
     found = {
-        key: parse_answer(prompt, generations[prompt], drops, finds)
+        key: parse_answer(prompt, generations[prompt], drops, refuses)
         for key, prompt in prompts.items()
         if prompt in generations
     }
@@ -98,7 +98,7 @@ class Merged:
         proposals += from_co_click(triggers, self.catalogue)
         proposals += from_text(triggers, self.catalogue)
         proposals += from_popular(self.catalogue, case.profile, k + POPULAR_SPARE, self.now)
-        refuse = refusal_of(behaviour, self.catalogue, self.now, self.bought_s)
+        refuse = refusal_of(behaviour, case.profile, self.catalogue, self.now, self.bought_s)
         hints = merge(proposals, k, exclude, refuse=refuse)
         return [hint.query for hint in hints if not novel or hint.query not in case.searched]
 
@@ -113,7 +113,7 @@ class Merged:
         known = case.history[-KEPT:]
         items = self.catalogue.items([act.ref for act in known if act.type not in QUERY_TYPES])
         chances = self.ranker.chances(context_of(case, items, self.now), [one.query for one in written])
-        return ranked_list(chances, self.catalogue.finds, recently_searched(known) if novel else ())
+        return ranked_list(chances, self.catalogue.refuses, recently_searched(known) if novel else ())
 
 
 @dataclass(frozen=True)

@@ -68,12 +68,12 @@ def recently_searched(acts: Sequence[Act]) -> list[str]:
 
 @dataclass(frozen=True)
 class ModelLists:
-    """The lists of one checkpoint. `generations` by prompt, `prompts` by user id; `finds` as the worker's catalogue."""
+    """The lists of one checkpoint. `generations` by prompt, `prompts` by user id; `refuses` as a worker's catalogue."""
 
     name: str
     prompts: Mapping[str, str]
     generations: Mapping[str, Generation]
-    finds: Callable[[str], bool]
+    refuses: Callable[[str], str | None]
 
     def scored(self, case: Case, *, novel: bool) -> tuple[ScoredQuery, ...]:
         """Return the parsed list; for novel targets, recent searches are left out as when serving."""
@@ -81,7 +81,7 @@ class ModelLists:
         if generation is None:
             return ()
         exclude = recently_searched(case.history[-KEPT:]) if novel else ()
-        return parse_list(generation, Counter(), self.finds, exclude)
+        return parse_list(generation, Counter(), self.refuses, exclude)
 
     def suggest(self, cases: Sequence[Case], k: int = K, *, novel: bool = False) -> Lists:
         """See `Method.suggest`."""
@@ -110,7 +110,7 @@ class Quality:
     """The well-formed distinct queries of each generation, unknown words included."""
 
 
-def quality(generations: Sequence[Generation | None], finds: Callable[[str], bool]) -> Quality:
+def quality(generations: Sequence[Generation | None], refuses: Callable[[str], str | None]) -> Quality:
     """Judge the generations of the cases, each as often as it is used; a refused prompt is not valid."""
     valid = lines = 0
     drops: Counter[str] = Counter()
@@ -120,10 +120,10 @@ def quality(generations: Sequence[Generation | None], finds: Callable[[str], boo
             drops["refused"] += 1
             continue
         parsed: Counter[str] = Counter()
-        lists.append([one.query for one in parse_list(generation, parsed, lambda _: True)])
+        lists.append([one.query for one in parse_list(generation, parsed, lambda _: None)])
         lines += sum(1 for line in generation.text.split(SEPARATOR) if line.strip())
         valid += bool(lists[-1]) and not parsed.keys() - _CONTENT
-        parse_list(generation, known := Counter[str](), finds)
+        parse_list(generation, known := Counter[str](), refuses)
         drops.update(known)
     return Quality(
         format_valid=valid / max(1, len(generations)),

@@ -196,12 +196,12 @@ def _ask(
             some = list(dict.fromkeys(wanted.values()))
             if some:
                 generations |= asyncio.run(ask(how, some, partial(_told, advance, what, len(some))))
-    lists = ModelLists(name, prompts, generations, catalogue.finds)
+    lists = ModelLists(name, prompts, generations, catalogue.refuses)
     if not merged:
         return _Asked(lists, [lists], plain, compressed)
     drops: Counter[str] = Counter()
-    x2q = trigger_lists(triggers, generations, catalogue.finds, drops)
-    nothing = ModelLists(name, prompts, {}, catalogue.finds)
+    x2q = trigger_lists(triggers, generations, catalogue.refuses, drops)
+    nothing = ModelLists(name, prompts, {}, catalogue.refuses)
     served: list[Method] = [
         InContext(CONTEXT, catalogue, split.now),
         Merged(WITHOUT, nothing, {}, catalogue, split.now, ranker),
@@ -243,7 +243,7 @@ def _about(dataset: Dataset, split: Split, plan: Plan) -> Report:
 
 def _generation(asked: _Asked, split: Split, catalogue: Catalogue, index: WordIndex, path: Path) -> Report:
     lists = asked.lists
-    found = quality([lists.generations.get(lists.prompts[case.user_id]) for case in split.test], catalogue.finds)
+    found = quality([lists.generations.get(lists.prompts[case.user_id]) for case in split.test], catalogue.refuses)
     return {
         "checkpoint": path.name,
         "format_valid": found.format_valid,

@@ -47,7 +47,7 @@ def build(
 
     async def work() -> job.Report:
         async with VllmGenerator(settings.vllm) as generator:
-            await generator.check()
+            await job.canary(generator, items, events).check()
             sender = make_engine(engine, generator, settings.vllm, settings.think.ray_batches)
             cache = job.Texts(path, settings)
             with Progress(*columns, console=Console(stderr=True)) as bar:

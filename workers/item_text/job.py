@@ -18,9 +18,10 @@ import polars as pl
 
 from service.contracts.settings import Settings
 from service.ranking.inverted_index import content_words
+from workers.common.canary import PROMPTS, Canary, lists
 from workers.common.engine import Engine
-from workers.common.generator import Generation
-from workers.common.item_text import MAX_WORDS, SCHEMA, contents, led_by, read_texts
+from workers.common.generator import Generation, Generator
+from workers.common.item_text import MAX_WORDS, SCHEMA, contents, led_by, read_texts, texts
 from workers.common.list_parser import parse_list
 from workers.common.prompt import render_x2q_item, tells
 
@@ -65,11 +66,27 @@ class Item:
             return None
         own = content_words(f"{self.title} {self.brand} {self.category}")
 
-        def finds(query: str) -> bool:
+        def refuses(query: str) -> str | None:
             words = content_words(query)
-            return bool(words) and words <= own and len(query.split()) <= MAX_WORDS
+            fits = bool(words) and words <= own and len(query.split()) <= MAX_WORDS
+            return None if fits else "finds_nothing"
 
-        return next((one.query for one in parse_list(generation, drops, finds)), None)
+        return next((one.query for one in parse_list(generation, drops, refuses)), None)
+
+
+def canary(generator: Generator, items: pl.DataFrame, events: pl.DataFrame) -> Canary:
+    """Return one that asks for items that the logs tell, and wants a query in the words of shoppers and catalogue."""
+    rows = items.join(led_by(events), on="item_id", how="semi", maintain_order="left").head(PROMPTS)
+    known = rows if rows.height else items.head(PROMPTS)
+    told = [*events["query"].drop_nulls().unique(), *texts(items, events)]
+    vocabulary = content_words(" ".join(told))
+
+    def refuses(query: str) -> str | None:
+        words = content_words(query)
+        return None if words and words <= vocabulary else "finds_nothing"
+
+    prompts = known.select("title", pl.col("category").fill_null("")).iter_rows()
+    return Canary(generator, [render_x2q_item(*row) for row in prompts], lists(refuses))
 
 
 class Texts:

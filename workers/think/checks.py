@@ -17,7 +17,7 @@ def problems(
     *,
     same_model: bool,
     stored: Mapping[Trigger, QueryList],
-    finds: Callable[[str], bool],
+    refuses: Callable[[str], str | None],
 ) -> list[str]:
     """Return why a version must not become current, each in a sentence; empty if it may.
 
@@ -30,7 +30,7 @@ def problems(
         found.append(
             f"only {filled} of {triggers} triggers got a list, think.min_coverage asks for {settings.min_coverage:.0%}"
         )
-    bad = [key for key, value in stored.items() if not may_show(value, finds)]
+    bad = [key for key, value in stored.items() if not may_show(value, refuses)]
     if bad or (filled and not stored):
         found.append(f"{len(bad)} of {len(stored)} lists that were read back hold what must not be shown: {bad[:3]}")
     if difference is not None:
@@ -49,6 +49,6 @@ def problems(
     return found
 
 
-def may_show(value: QueryList, finds: Callable[[str], bool]) -> bool:
+def may_show(value: QueryList, refuses: Callable[[str], str | None]) -> bool:
     """Whether a list has queries, and all of them may be shown today: the catalogue may have changed, or the filter."""
-    return bool(value.queries) and all(reject_reason(query) is None and finds(query) for query in value.texts)
+    return bool(value.queries) and all(reject_reason(query) is None and refuses(query) is None for query in value.texts)

@@ -20,13 +20,13 @@ from service import telemetry
 from service.contracts.keys import Keys
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings, load_settings
-from service.ranking.catalogue import Catalogue
+from service.ranking.catalogue import open_catalogue
 from workers.common.engine import EngineName, make_engine
 from workers.common.prompt import REASONING_TOKENS, SPECIAL_TOKENS
 from workers.common.vllm_client import VllmGenerator
 from workers.think import distil_commands, triggers
 from workers.think.compare import Difference, compare
-from workers.think.job import Job, Progress
+from workers.think.job import Job, Progress, trigger_canary
 from workers.think.publish import PublishError, X2QStore
 
 app = typer.Typer(
@@ -56,7 +56,7 @@ def publish(
     Lists whose context has not changed are copied from the current version, or from a run that was stopped.
     """
     settings = load_settings(config)
-    catalogue = Catalogue.open(settings.service.artefacts, settings.service.min_results)
+    catalogue = open_catalogue(settings.service)
     columns = (
         TextColumn("x2q"), BarColumn(), MofNCompleteColumn(), TextColumn("triggers"), TimeRemainingColumn(),
         TextColumn("{task.fields[left]}"),
@@ -79,7 +79,8 @@ def publish(
                     bar.update(task, completed=at.done, left=left)
 
                 sender = make_engine(engine, generator, vllm, settings.think.ray_batches)
-                job = Job(store, generator, catalogue, settings, sender)
+                canary = trigger_canary(generator, catalogue, reasoning=settings.think.reasoning)
+                job = Job(store, canary, catalogue, settings, sender)
                 version, report, difference = await job.run(chosen, show, everything=everything, force=force)
         if as_json:
             typer.echo(orjson.dumps({"version": version, **asdict(report), "difference": difference}))
@@ -151,11 +152,12 @@ def diff(
 
 
 @app.command()
-def rollback(config: Config = None) -> None:
+def rollback(config: Config = None, as_json: AsJson = False) -> None:
     """Make the version before the current one current again."""
 
     async def work(store: X2QStore) -> None:
-        typer.echo(f"x2q is now {await store.rollback()}")
+        current = await store.rollback()
+        typer.echo(orjson.dumps({"current": current}) if as_json else f"x2q is now {current}")
 
     asyncio.run(_with_store(load_settings(config), work))
 

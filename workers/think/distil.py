@@ -176,11 +176,14 @@ class Distiller:
             self.drops[wrong] += 1
             return []
         written = Generation("\n".join(" ".join(query.split()) for query in found.queries), 0, truncated=False)
-        kept = parse_list(written, self.drops, self._finds, [] if one.query is None else [one.query])
+        kept = parse_list(written, self.drops, self._refuses, [] if one.query is None else [one.query])
         if len(kept) < MIN_QUERIES:
             self.drops["few_queries"] += 1
             return []
         return [Lesson(one.trigger, one.prompt, found.rationale, [row.query for row in kept], teacher)]
+
+    def _refuses(self, query: str) -> str | None:
+        return None if self._finds(query) else "finds_nothing"
 
     def _done(self, lessons: list[Lesson]) -> list[Lesson]:
         self.report.lessons, self.report.drops = len(lessons), dict(sorted(self.drops.items()))

@@ -18,9 +18,10 @@ from service.contracts.codecs import QueryList
 from service.contracts.keys import Trigger, trigger_kind
 from service.contracts.settings import Settings, VllmSettings
 from service.ranking.catalogue import Catalogue
+from workers.common.canary import PROMPTS, Canary
 from workers.common.engine import Engine, in_turn
 from workers.common.generator import Generation, Generator
-from workers.common.prompt import with_reasons
+from workers.common.prompt import render_x2q_category, render_x2q_query, with_reasons
 from workers.common.reasons import parse_answer
 from workers.think.checks import may_show, problems
 from workers.think.compare import Difference, compare
@@ -66,6 +67,18 @@ class Progress:
 
     done: int
     tokens_left: int | None
+
+
+def trigger_canary(generator: Generator, catalogue: Catalogue, *, reasoning: bool) -> Canary:
+    """Return one that asks for the categories of the most popular queries, with reasons if lists have them."""
+    popular = catalogue.popular.queries[:PROMPTS]
+    categories = [(query, catalogue.query_category(query)) for query in popular]
+    prompts = [render_x2q_category(found) if found else render_x2q_query(query) for query, found in categories]
+    return Canary(
+        generator,
+        [with_reasons(one) for one in prompts] if reasoning else prompts,
+        lambda prompt, answer, drops: parse_answer(prompt, answer, drops, catalogue.refuses),
+    )
 
 
 def context_digest(prompt: str, settings: VllmSettings) -> str:
@@ -125,7 +138,7 @@ class Job:
         stored = await self._store.lists(version, sorted(filled)[:: max(1, len(filled) // 100)])
         before = (await self._store.info()).get(current or "", {})
         found = problems(
-            self._settings.think, len(prompts), len(filled), difference, stored=stored, finds=self._catalogue.finds,
+            self._settings.think, len(prompts), len(filled), difference, stored=stored, refuses=self._catalogue.refuses,
             same_model=before.get("model") == report.model,
         )  # fmt: skip
         if found and (not force or not filled):
@@ -156,7 +169,7 @@ class Job:
                 continue
             for start in range(0, len(same), _COPY_BATCH):
                 lists = await self._store.lists(source, same[start : start + _COPY_BATCH])
-                kept = {key: value for key, value in lists.items() if may_show(value, self._catalogue.finds)}
+                kept = {key: value for key, value in lists.items() if may_show(value, self._catalogue.refuses)}
                 await self._store.stage(version, kept, contexts, await self._store.reasons(source, kept))
                 copied |= {key: len(value.queries) for key, value in kept.items()}
         return copied
@@ -211,7 +224,7 @@ class Job:
             drops["refused"] += 1
             return None
         exclude = [] if one.query is None else [one.query]
-        found = parse_answer(one.prompt, generation, drops, self._catalogue.finds, exclude)
+        found = parse_answer(one.prompt, generation, drops, self._catalogue.refuses, exclude)
         if found is None:
             return None
         if found.rationale:

@@ -58,9 +58,9 @@ def test_a_synonym_finds_what_it_led_to(dataset: Path, tmp_path: Path) -> None:
     pl.concat([events, pl.DataFrame(rows, events.schema, orient="row")]).write_parquet(data / path.relative_to(dataset))
     build(data, tmp_path / "root")
     catalogue = Catalogue.open(tmp_path / "root")
-    assert catalogue.finds("two person shelters")
-    assert not catalogue.finds("shelter monitor")
-    assert not catalogue.finds("wigwam")
+    assert catalogue.refuses("two person shelters") is None
+    assert catalogue.refuses("shelter monitor")
+    assert catalogue.refuses("wigwam")
     catalogue.close()
 
 

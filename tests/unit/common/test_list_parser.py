@@ -1,12 +1,14 @@
 """From a model's text to a list: every query kept may be shown, every drop is counted."""
 
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.contracts.text import near_key
-from service.ranking.filter import reject_reason
+from service.ranking.catalogue import Catalogue
+from service.ranking.filter import BlockList, reject_reason
 from service.ranking.merge import rank_score
 from tests.support import ANY_TEXT, QUERIES
 from workers.common.generator import Generation
@@ -17,14 +19,14 @@ texts = st.lists(ANY_TEXT | st.sampled_from(["tent", "- tents", "1. lamp", "<b>"
 
 def _parse(text: str, *, truncated: bool = False, exclude: tuple[str, ...] = ()) -> tuple[list[str], Counter[str]]:
     drops: Counter[str] = Counter()
-    return [q.query for q in parse_list(Generation(text, 1, truncated), drops, lambda _: True, exclude)], drops
+    return [q.query for q in parse_list(Generation(text, 1, truncated), drops, lambda _: None, exclude)], drops
 
 
 @given(texts, st.booleans(), QUERIES)
 def test_what_the_parser_promises(text: str, truncated: bool, exclude: list[str]) -> None:  # noqa: FBT001
     """On any text: showable, distinct, not excluded, scored by rank, and nothing vanishes uncounted."""
     drops: Counter[str] = Counter()
-    queries = parse_list(Generation(text, 1, truncated), drops, lambda _: True, exclude)
+    queries = parse_list(Generation(text, 1, truncated), drops, lambda _: None, exclude)
     assert len(queries) <= LIST_SIZE
     assert all(reject_reason(q.query) is None for q in queries)
     keys = [near_key(q.query) for q in queries]
@@ -70,7 +72,9 @@ def test_more_than_asked_for_is_counted_too() -> None:
 def test_a_word_that_the_shop_does_not_know_is_dropped() -> None:
     """A small model can misspell into words that nobody ever wrote; such a query finds nothing."""
     drops: Counter[str] = Counter()
-    queries = parse_list(Generation("dome tent\ndome tnet", 4, truncated=False), drops, {"dome tent"}.__contains__)
+    queries = parse_list(
+        Generation("dome tent\ndome tnet", 4, truncated=False), drops, {"dome tnet": "finds_nothing"}.get
+    )
     assert [q.query for q in queries] == ["dome tent"]
     assert drops == {"finds_nothing": 1}
 
@@ -78,5 +82,15 @@ def test_a_word_that_the_shop_does_not_know_is_dropped() -> None:
 def test_a_shortened_prompt_is_counted() -> None:
     """An operator sees that the model's window is too small for what shoppers do."""
     drops: Counter[str] = Counter()
-    assert parse_list(Generation("tent", 1, truncated=False, shortened=True), drops, lambda _: True)
+    assert parse_list(Generation("tent", 1, truncated=False, shortened=True), drops, lambda _: None)
     assert drops == {"prompt_shortened": 1}
+
+
+def test_what_the_shop_blocks_is_dropped(catalogue: Catalogue) -> None:
+    """In both scripts, though the catalogue has it."""
+    blocking = replace(catalogue, blocked=BlockList.of(["stoves", "帐篷"]))
+    for text, left in (("gas camping stove\ntwo person tent", ["two person tent"]), ("双人帐篷\n帐", [])):
+        drops: Counter[str] = Counter()
+        queries = parse_list(Generation(text, 4, truncated=False), drops, blocking.refuses)
+        assert [q.query for q in queries] == left
+        assert drops["blocked"] == 1

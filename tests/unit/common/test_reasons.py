@@ -32,7 +32,7 @@ MADE_FROM = {"manifest_blake2b": "one"}
 
 def _parse(text: str, *, truncated: bool = False) -> tuple[Reasoned | None, Counter[str]]:
     drops: Counter[str] = Counter()
-    return parse_reasoned(Generation(text, 1, truncated), drops, lambda _: True), drops
+    return parse_reasoned(Generation(text, 1, truncated), drops, lambda _: None), drops
 
 
 @given(parts.map("".join), st.booleans())
@@ -52,7 +52,7 @@ def test_what_the_parser_promises(text: str, truncated: bool) -> None:  # noqa: 
 @given(QUERIES)
 def test_what_is_taught_is_what_is_parsed(queries: list[str]) -> None:
     """Training's completion comes back with the queries that the list parser would give."""
-    plain = parse_list(Generation("\n".join(queries), 1, truncated=False), Counter(), lambda _: True)
+    plain = parse_list(Generation("\n".join(queries), 1, truncated=False), Counter(), lambda _: None)
     found, drops = _parse(render_reasoned(WHY, queries))
     assert found == (Reasoned(WHY, plain) if plain else None)
     assert drops["empty_list"] == (not plain)

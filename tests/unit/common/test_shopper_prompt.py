@@ -27,7 +27,7 @@ class Finds(Ranker):
 
 def test_candidates_are_what_finds_something(catalogue: Catalogue) -> None:
     """As many as the model was taught with; none without a ranker, or for a model that was taught without."""
-    assert not catalogue.finds("qwertyuiop")
+    assert catalogue.refuses("qwertyuiop")
     chances, told = retrieved(Finds(), BEHAVIOUR, {}, catalogue, 100.0, 1)
     assert list(chances) == ["qwertyuiop", "tent", "camping tent"]
     assert told == ["tent"]

@@ -266,23 +266,6 @@ async def test_an_endless_answer_is_cut() -> None:
         await _generate(lambda _: httpx.Response(200, content=endless()), "1")
 
 
-@pytest.mark.parametrize(
-    ("page", "waiting"),
-    [
-        ('# HELP vllm:num_requests_waiting x\nvllm:num_requests_waiting{engine="0",model_name="m"} 12.0\n', 12),
-        ('vllm:num_requests_waiting{engine="0"} 3.0\nvllm:num_requests_waiting{engine="1"} 4.0\n', 7),
-        ("vllm:num_requests_waiting NaN\n", 0),
-        ("", 0),
-    ],
-)
-async def test_how_many_wait(page: str, waiting: int) -> None:
-    """From vLLM's own metrics, over its engines; 0 from who does not say."""
-    async with _client(lambda _: httpx.Response(200, text=page)) as generator:
-        assert await generator.waiting() == waiting
-    async with _client(lambda _: httpx.Response(500, text=page)) as generator:
-        assert await generator.waiting() == 0
-
-
 async def test_the_key_is_in_no_error() -> None:
     """Errors go to logs."""
 

@@ -39,6 +39,7 @@ lists = st.builds(
     SAFE_TEXT,
     st.lists(st.builds(ScoredQuery, SAFE_TEXT, scores), max_size=10).map(tuple),
     SAFE_TEXT,
+    st.integers(0, 2**10 - 1),
 )
 profiles = st.builds(Profile, st.booleans(), st.dictionaries(SAFE_TEXT, SAFE_TEXT, max_size=5))
 owners = st.sampled_from([SID, OTHER, "item:a", "item:b", "category:A > B", "query:tent"])
@@ -137,7 +138,7 @@ def test_other_shapes(decode: Decode, raw: bytes) -> None:
 @pytest.mark.parametrize("score", ["nan", "0.5", None, True, [1]])
 def test_a_score_is_a_number(score: object) -> None:
     """A score that is no number would break the order of the answer."""
-    raw = orjson.dumps([LIST_VERSION, SID[:10], 1, 1, "m", "", "tent", score])
+    raw = orjson.dumps([LIST_VERSION, SID[:10], 1, 1, "m", "", 0, "tent", score])
     with pytest.raises(CorruptValue, match="shape"):
         decode_list(SID, raw)
 

@@ -33,7 +33,12 @@ ITEMS = {"i1": Item("Dome Tent", "Camping > Tents", "")}
 
 
 def _lists(text: str, *, truncated: bool = False) -> ModelLists:
-    return ModelLists("m", {"c": "p"}, {"p": Generation(text, 5, truncated)}, lambda query: "zzz" not in query)
+    return ModelLists(
+        "m",
+        {"c": "p"},
+        {"p": Generation(text, 5, truncated)},
+        lambda query: "finds_nothing" if "zzz" in query else None,
+    )
 
 
 def test_the_prompt_is_the_direct_workers() -> None:
@@ -54,7 +59,7 @@ def test_all_targets_may_be_ones_own_and_novel_ones_not() -> None:
 
 def test_a_refused_prompt_has_an_empty_list() -> None:
     """It counts as a miss."""
-    assert ModelLists("m", {"c": "p"}, {}, lambda _: True).suggest([CASE]) == [[]]
+    assert ModelLists("m", {"c": "p"}, {}, lambda _: None).suggest([CASE]) == [[]]
 
 
 def test_quality_counts_what_the_parser_drops() -> None:
@@ -66,7 +71,7 @@ def test_quality_counts_what_the_parser_drops() -> None:
         Generation("", 0, truncated=False),
         None,
     ]
-    found = quality(generations, lambda query: query != "zzz")
+    found = quality(generations, {"zzz": "finds_nothing"}.get)
     assert found.format_valid == pytest.approx(1 / 5)
     assert found.dup_rate == pytest.approx(1 / 8)
     assert found.nothing_rate == pytest.approx(1 / 8)
@@ -120,11 +125,11 @@ def test_merged_is_what_a_request_would_answer(catalogue: Catalogue, split: Spli
     assert list(prompts) == [category_trigger("All > tent"), item_trigger(item)]
     assert list(trigger_prompts(split, [case], catalogue, max_items=0)) == [category_trigger("All > tent")]
     answers = {prompts[item_trigger(item)]: Generation("sleeping bag\nzzz", 3, truncated=False)}
-    x2q = trigger_lists(prompts, answers, catalogue.finds, Counter())
+    x2q = trigger_lists(prompts, answers, catalogue.refuses, Counter())
     assert {key: [one.query for one in queries] for key, queries in x2q.items()} == {
         item_trigger(item): ["sleeping bag"]
     }
-    u2q = ModelLists("m", {"c": "p"}, {"p": Generation("diapers", 1, truncated=False)}, catalogue.finds)
+    u2q = ModelLists("m", {"c": "p"}, {"p": Generation("diapers", 1, truncated=False)}, catalogue.refuses)
     merged = Merged("aigq", u2q, x2q, catalogue, CUT)
     (answer,) = merged.suggest([case])
     assert answer[:2] == ["sleeping bag", "diapers"]
@@ -145,6 +150,6 @@ def test_lists_with_reasons_are_read_as_the_think_job_reads_them(catalogue: Cata
         other: Generation("sleeping bag", 2, truncated=False),
     }
     drops: Counter[str] = Counter()
-    found = trigger_lists({"item:1": one, "item:2": other}, answers, catalogue.finds, drops)
+    found = trigger_lists({"item:1": one, "item:2": other}, answers, catalogue.refuses, drops)
     assert {key: [query.query for query in queries] for key, queries in found.items()} == {"item:1": ["sleeping bag"]}
     assert drops == {"finds_nothing": 1, "no_list": 1}

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from service.contracts.errors import ArtefactError, GeneratorUnavailable
+from service.contracts.errors import ArtefactError, GeneratorUnavailable, WrongModel
 from service.contracts.settings import Settings, ThinkSettings, VllmSettings
 from service.ranking.catalogue import Catalogue
 from tests.support import TENT, TENT_CATEGORY
@@ -18,6 +19,7 @@ from workers.common.fake_generator import FakeGenerator
 from workers.common.generator import Generation
 from workers.common.item_text import FILE, contents, read_written, surrogates
 from workers.common.prompt import render_x2q_item
+from workers.item_text import job
 from workers.item_text.job import Item, Report, Texts, run
 
 MAC = Item("Olivaro Macaroni and Cheese, Pack of 6", "Grocery > Pantry > Pasta", "Olivaro")
@@ -153,3 +155,17 @@ def test_content_is_all_that_names_an_item() -> None:
     (known,) = contents(items)
     assert contents(items.with_columns(price=2.0, attributes=pl.lit(None, pl.String))) == [known]
     assert contents(items.with_columns(attributes=pl.lit("{}"))) != [known]
+
+
+@pytest.mark.parametrize(
+    ("says", "usable"),
+    [("gas camping stove", True), ("<b>\nsmall tent", True), ("", False), ("Sure! Here is a list:", False)],
+)
+async def test_known_items_come_first(shop: Shop, says: str, usable: bool) -> None:  # noqa: FBT001
+    """A model that writes nothing in the words of shoppers and catalogue is not asked for names."""
+    generator = FakeGenerator(lambda _: says)
+    canary = job.canary(generator, shop.items, shop.events)
+    with nullcontext() if usable else pytest.raises(WrongModel, match="no query that may be shown"):
+        await canary.check()
+    assert generator.batches == [[render_x2q_item("Two Person Tent", TENT_CATEGORY)]], "the logs tell the tent"
+    await job.canary(FakeGenerator(lambda _: "stove"), shop.items, shop.events.clear()).check()

@@ -1,9 +1,12 @@
 """The safety filter for queries that may be shown."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 
-from service.ranking.filter import MAX_HINT_CHARS, reject_reason
+from service.contracts.errors import ConfigError
+from service.ranking.filter import MAX_HINT_CHARS, BlockList, reads_cjk, reject_reason
 from tests.support import ANY_TEXT
 
 
@@ -61,3 +64,71 @@ def test_what_passes_is_short_clean_and_without_markup(query: str) -> None:
         assert 1 <= len(query) <= MAX_HINT_CHARS
         assert query.isprintable()
         assert not set(query) & set("<>{}[]|\\`")
+
+
+_BLOCKED = BlockList.of(["# not for this shop", "Knives", "hot dog  # not the food", "", "避孕套", "iPhone壳"])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "kitchen knives",
+        "knive",
+        "KNIVES, set of 6",
+        "ｋｎｉｖｅｓ",
+        "hot dogs",
+        "hot-dog bun",
+        "超薄避孕套男",
+        "iphone壳 透明",
+    ],
+)
+def test_what_is_blocked(query: str) -> None:
+    """Case, width, plural and punctuation do not matter; a phrase may stand anywhere."""
+    assert _BLOCKED.blocks(query)
+
+
+@pytest.mark.parametrize("query", ["", "knivesharp", "hot water for a dog", "dog hot", "避孕", "手机壳", "comment not"])
+def test_what_is_not_blocked(query: str) -> None:
+    """A part of a word, or of a phrase, and what a comment says."""
+    assert not _BLOCKED.blocks(query)
+
+
+def test_a_block_list_in_a_file(tmp_path: Path) -> None:
+    """As editors write them, with a byte order mark and Windows' lines; without a file nothing is blocked."""
+    path = tmp_path / "blocked.txt"
+    path.write_bytes("\ufeffknives\r\n\r\n# tea\r\n茶\r\n".encode())
+    found = BlockList.read(path)
+    assert found == BlockList.of(["茶", "knives"])
+    assert found.digest != BlockList().digest
+    assert BlockList.read(None) == BlockList()
+    assert not BlockList().blocks("knives")
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+def test_a_block_list_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
+    """Nothing starts with it: what a shop blocks must not be shown because of a typing error."""
+    path = tmp_path / "blocked.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"service\.block_list: .*blocked\.txt cannot be read"):
+        BlockList.read(path)
+
+
+@pytest.mark.parametrize(
+    ("locale", "typed", "reads"),
+    [
+        (None, [], True),
+        ("", [], True),
+        ("Chinese", [], True),
+        ("zh-CN", [], True),
+        ("ZH_tw", ["tent"], True),
+        ("ja", [], True),
+        ("ko-KR", [], True),
+        ("en-US", [], False),
+        ("de", ["zelt"], False),
+        ("en-US", ["tent", "双人帐篷"], True),
+    ],
+)
+def test_who_reads_cjk(locale: str | None, typed: list[str], reads: bool) -> None:  # noqa: FBT001
+    """What the locale says, if it is one, unless the shopper types it; nobody knows what an odd value means."""
+    assert reads_cjk(locale, typed) is reads
