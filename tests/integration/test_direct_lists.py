@@ -147,11 +147,13 @@ async def test_an_answer_without_a_usable_query_keeps_the_list(make_rig: MakeRig
     await rig.search("u1", "lamp")
     empty = metrics.EMPTY._value.get()
     garbage = FakeGenerator(lambda _: GARBAGE)
+    vllm = rig.settings.vllm.model_copy(update={"model": "aigq-next"})
+    rig = replace(rig, settings=rig.settings.model_copy(update={"vllm": vllm}))
     await rig.worker(garbage, ranker).step()
     after = await rig.u2q("u1")
     assert before is not None
     assert after is not None
-    assert (after.queries, after.seq) == (before.queries, 2)
+    assert (after.queries, after.seq, after.model) == (before.queries, 2, "aigq-next")
     assert after.generated_ms >= before.generated_ms
     assert await rig.due("u1") is None
     assert metrics.EMPTY._value.get() == empty + 1

@@ -81,9 +81,10 @@ class ListMaker:
 
         A list may be empty: it says that the model had nothing new, and other sources fill up.
         """
-        now_ms = round(time.time() * 1000)
+        now_ms, model = round(time.time() * 1000), self._settings.vllm.model
         if not written and shopper.stored is not None and shopper.stored.queries:
-            return replace(shopper.stored, seq=shopper.seq, generated_ms=now_ms, digest=draft.digest)
+            # Of this model, which was asked: else a visit would have it asked again.
+            return replace(shopper.stored, seq=shopper.seq, generated_ms=now_ms, model=model, digest=draft.digest)
         queries, retrieved = tuple(written), 0
         if self._ranker is not None:
             generated = [one.query for one in written]
@@ -91,7 +92,7 @@ class ListMaker:
             retrieved = sum(1 << at for at, one in enumerate(queries) if one.query not in generated)
             metrics.RANKED.labels("generated").inc(len(queries) - retrieved.bit_count())
             metrics.RANKED.labels("retrieved").inc(retrieved.bit_count())
-        return QueryList(shopper.seq, now_ms, self._settings.vllm.model, queries, draft.digest, retrieved)
+        return QueryList(shopper.seq, now_ms, model, queries, draft.digest, retrieved)
 
     def _rank(
         self, ranker: Ranker, shopper: DueShopper, generated: Sequence[str], chances: Mapping[str, float]
