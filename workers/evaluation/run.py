@@ -105,7 +105,7 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
             shown = {name: one.novel for name, one in suggested.items()}
             for name, figures in judged(shown, split, scorer, plan.seed).items():
                 report["methods"][name] |= figures
-        report["strata"] = by_stratum(suggested, split, plan.seed)
+        report["strata"] = by_stratum(suggested, split, names, plan.seed)
         report["targets"] = _targets(split, index)
     report["cold"] = report["strata"]["history"]["cold"]["methods"]
     report["tuned"] = {one.name: _tuned(one) for one in baselines}

@@ -13,8 +13,9 @@ from rich.table import Table
 from service.contracts.errors import ArtefactError
 
 app = typer.Typer(help="Put evaluations of several training seeds side by side.")
-FIGURES: Final = ("hr@6", "novel_hr@6", "novel_vs_best", "judge@6")
-COLD: Final = "cold_hr@6"
+FIGURES: Final = ("hr@6", "vs_best", "novel_hr@6", "novel_vs_best", "judge@6")
+COLD: Final = {"cold_hr@6": "hr@6", "cold_vs_best": "vs_best", "cold_novel_vs_best": "novel_vs_best"}
+"""Figures of cold shoppers, with their names in the report."""
 FORM: Final = ("format_valid", "in_catalogue", "dup_rate", "tokens_compressed")
 """Of the rows that are a model's."""
 Span = dict[str, float]
@@ -33,7 +34,7 @@ def combined(reports: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Span]]
     for report in reports:
         for name, found in report["methods"].items():
             row = {key: found[key] for key in FIGURES if key in found}
-            row[COLD] = report["cold"][name]["hr@6"]
+            row |= {key: report["cold"][name].get(inside) for key, inside in COLD.items()}
             row |= {key: report.get("generation", {}).get(name, {}).get(key) for key in FORM}
             for key, value in row.items():
                 if value is not None:
@@ -69,9 +70,9 @@ def seeds(
 ) -> None:
     """Show means over seeds, and the least and the most."""
     found = combined([read(path) for path in reports])
-    table = Table("row", "seeds", *FIGURES, COLD, title=f"{len(reports)} evaluations: mean [least, most]")
+    table = Table("row", "seeds", *FIGURES, *COLD, title=f"{len(reports)} evaluations: mean [least, most]")
     for name, row in found.items():
-        cells = [_cell(row.get(key)) for key in (*FIGURES, COLD)]
+        cells = [_cell(row.get(key)) for key in (*FIGURES, *COLD)]
         table.add_row(name, str(max(span["seeds"] for span in row.values())), *cells)
     Console(stderr=True).print(table)
     if as_json:

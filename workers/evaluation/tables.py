@@ -26,7 +26,7 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
         *([_oracles(report["oracles"])] if "oracles" in report else []),
         _lists(report),
         *([_generation(report)] if "generation" in report else []),
-        *(_strata(kind, some) for kind, some in report["strata"].items()),
+        *(of(kind, some) for kind, some in report["strata"].items() for of in (_strata, _strata_ratios)),
         _tuning(report),
     ]
 
@@ -123,6 +123,26 @@ def _strata(kind: str, some: Mapping[str, Any]) -> Table:
         for name in names
     ]  # fmt: skip
     return Table(f"HR@6 by {kind}", "The number of cases is in brackets.", heads, rows, brief=kind == "history")
+
+
+def _strata_ratios(kind: str, some: Mapping[str, Any]) -> Table:
+    names = list(next(iter(some.values()))["methods"])
+    views = [(one, view, prefix) for one in some.items() for view, prefix in (("all", ""), ("novel", "novel_"))]
+    heads = (
+        "method",
+        *(
+            f"{name}{', novel' * bool(prefix)} / {found['best_baseline'][view]}"
+            for (name, found), view, prefix in views
+        ),
+    )
+    rows = [(name, *(_ratio(found["methods"][name], prefix) for (_, found), _, prefix in views)) for name in names]
+    about = "Each stratum has the baseline that is best in it; 95% intervals, paired."
+    return Table(f"HR@6 over the best baseline, by {kind}", about, heads, rows, brief=kind == "history")
+
+
+def _ratio(found: Mapping[str, Any], prefix: str) -> str:
+    value, pair = found.get(f"{prefix}vs_best"), found.get(f"{prefix}vs_best_ci")
+    return _number(value, 2) if pair is None else f"{_number(value, 2)} [{pair[0]:.2f}, {pair[1]:.2f}]"
 
 
 def _tuning(report: Mapping[str, Any]) -> Table:

@@ -55,6 +55,26 @@ def test_methods_are_compared_with_the_best_baseline(report: dict[str, Any]) -> 
         assert report["methods"][best][f"{prefix}vs_best_ci"] == [1, 1]
 
 
+def test_each_stratum_has_its_own_best_baseline(report: dict[str, Any]) -> None:
+    """What is best for all may be poor for cold shoppers, of whom nothing is known."""
+    for some in report["strata"].values():
+        for found in some.values():
+            for view, prefix in (("all", ""), ("novel", "novel_")):
+                rates = {name: one[f"{prefix}hr@6"] for name, one in found["methods"].items()}
+                best = found["best_baseline"][view]
+                if any(rates.values()):
+                    assert rates[best] == max(rates.values())
+                    assert found["methods"][best][f"{prefix}vs_best_ci"] == [1, 1]
+    cold = report["strata"]["history"]["cold"]
+    assert report["cold"] == cold["methods"]
+    best = cold["best_baseline"]["all"]
+    rates = {name: one["hr@6"] for name, one in report["cold"].items()}
+    assert report["cold"]["repeat"]["vs_best"] == pytest.approx(rates["repeat"] / rates[best])
+    # Nobody is heavy here: no ratio, rather than a made-up one.
+    assert report["strata"]["history"]["heavy"]["cases"] == 0
+    assert "vs_best" not in report["strata"]["history"]["heavy"]["methods"]["popular"]
+
+
 def test_the_page_stands_alone(report: dict[str, Any], tmp_path: Path) -> None:
     """Plots are inside, nothing is fetched, and equal reports give equal bytes."""
     page = write_report(report, tmp_path / "one").read_text(encoding="utf-8")
