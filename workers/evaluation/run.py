@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import polars as pl
 from polars.exceptions import PolarsError
 
 from service.contracts.errors import ArtefactError, ConfigError
@@ -23,6 +24,7 @@ from workers.common.prompt import with_reasons
 from workers.common.ranked_list import Ranker, candidates_taught, open_ranker, ranker_beside
 from workers.evaluation import checkpoint, learned
 from workers.evaluation.baselines import NAMES, tuned_baselines
+from workers.evaluation.by_case import by_case
 from workers.evaluation.cases import Split, read_split
 from workers.evaluation.generate import generate
 from workers.evaluation.judge import judge_of, judged
@@ -33,6 +35,7 @@ from workers.evaluation.model import ModelLists, candidates_of, plain_prompt_of,
 from workers.evaluation.next_query import likeliest
 from workers.evaluation.sample_shop import sample_shop
 from workers.evaluation.server import preflight, serving
+from workers.evaluation.shown import drawn
 from workers.evaluation.words import WordIndex
 
 MERGED: Final = "aigq"
@@ -64,10 +67,19 @@ class Plan:
     learners: int = 50_000
     min_items: int = 1
     seed: int = 7
+    show: int = 0
+    """Shoppers to draw and tell of."""
 
 
-def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
-    """Return the report of `plan`.
+class Evaluation(NamedTuple):
+    """The report, and what every row suggested for each case (`by_case`)."""
+
+    report: Report
+    cases: pl.DataFrame
+
+
+def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Evaluation:
+    """Return the evaluation of `plan`.
 
     Raises:
         ArtefactError: dataset or checkpoint cannot be used; the message names the file and the fix.
@@ -109,8 +121,12 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
         report["targets"] = _targets(split, index)
     report["cold"] = report["strata"]["history"]["cold"]["methods"]
     report["tuned"] = {one.name: _tuned(one) for one in baselines}
+    if plan.show:
+        told = {name: one for name, one in suggested.items() if name not in names}
+        best = report["best_baseline"]["novel"]
+        report["shown"] = drawn({best: suggested[best], **told}, split, plan.show, plan.seed)
     report["seconds"] = seconds
-    return report
+    return Evaluation(report, by_case(suggested, split.test))
 
 
 def _check(plan: Plan) -> None:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from workers.evaluation import shown
+
 Row = tuple[str, ...]
 _NOTHING: Final = "-"
 
@@ -28,6 +30,7 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
         *([_generation(report)] if "generation" in report else []),
         *(of(kind, some) for kind, some in report["strata"].items() for of in (_strata, _strata_ratios)),
         _tuning(report),
+        *(_shopper(place, one) for place, one in enumerate(report.get("shown", ()), 1)),
     ]
 
 
@@ -143,6 +146,14 @@ def _strata_ratios(kind: str, some: Mapping[str, Any]) -> Table:
 def _ratio(found: Mapping[str, Any], prefix: str) -> str:
     value, pair = found.get(f"{prefix}vs_best"), found.get(f"{prefix}vs_best_ci")
     return _number(value, 2) if pair is None else f"{_number(value, 2)} [{pair[0]:.2f}, {pair[1]:.2f}]"
+
+
+def _shopper(place: int, one: shown.Shown) -> Table:
+    profile = ", ".join(one["profile"].values())
+    title = f"Shopper {place}: {one['user_id']}, {one['events']:,} events{f', {profile}' if profile else ''}"
+    return Table(
+        title, "", ("", f"the first {shown.LISTED}, as served; ✓: searched next"), shown.lines(one), brief=True
+    )
 
 
 def _tuning(report: Mapping[str, Any]) -> Table:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -13,20 +14,27 @@ from tests.unit.evaluation.shops import CUT, write
 from workers.common.dataset import Dataset
 from workers.evaluation import checkpoint, oracles
 from workers.evaluation.baselines import NAMES
+from workers.evaluation.by_case import FILE, HITS, read_hits
 from workers.evaluation.commands import app
 from workers.evaluation.libraries import optional
 from workers.evaluation.plots import CAPTIONS
-from workers.evaluation.run import Plan, evaluate
+from workers.evaluation.run import Evaluation, Plan, evaluate
+from workers.evaluation.strata import COLD_EVENTS
 from workers.evaluation.tables import percent, tables
 from workers.evaluation.write import introduction
 from workers.evaluation.write import write as write_report
 
 
 @pytest.fixture(scope="module")
-def report(journey_data: Dataset) -> dict[str, Any]:
-    """Return the report on the journeys, as a script would read it."""
-    found = evaluate(Plan(journey_data.root), Settings(), lambda _stage, _done, _total: None)
-    parsed: dict[str, Any] = orjson.loads(orjson.dumps(found))
+def evaluation(journey_data: Dataset) -> Evaluation:
+    """Return the evaluation on the journeys."""
+    return evaluate(Plan(journey_data.root), Settings(), lambda _stage, _done, _total: None)
+
+
+@pytest.fixture(scope="module")
+def report(evaluation: Evaluation) -> dict[str, Any]:
+    """Return its report as a script would read it."""
+    parsed: dict[str, Any] = orjson.loads(orjson.dumps(evaluation.report))
     return parsed
 
 
@@ -75,15 +83,36 @@ def test_each_stratum_has_its_own_best_baseline(report: dict[str, Any]) -> None:
     assert "vs_best" not in report["strata"]["history"]["heavy"]["methods"]["popular"]
 
 
-def test_the_page_stands_alone(report: dict[str, Any], tmp_path: Path) -> None:
+def test_the_page_stands_alone(report: dict[str, Any], evaluation: Evaluation, tmp_path: Path) -> None:
     """Plots are inside, nothing is fetched, and equal reports give equal bytes."""
-    page = write_report(report, tmp_path / "one").read_text(encoding="utf-8")
+    page = write_report(report, evaluation.cases, tmp_path / "one").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == len(CAPTIONS)
     assert "http://" not in page
     assert "https://" not in page
     assert all(f"<td>{name}</td>" in page for name in NAMES)
-    assert page == write_report(report, tmp_path / "two").read_text(encoding="utf-8")
+    assert page == write_report(report, evaluation.cases, tmp_path / "two").read_text(encoding="utf-8")
     assert orjson.loads((tmp_path / "one" / "report.json").read_bytes()) == report
+    assert "shown" not in report
+
+
+def test_each_case_has_its_hits_and_lists(report: dict[str, Any], evaluation: Evaluation, tmp_path: Path) -> None:
+    """Beside the report, in the order of the cases, so that the figures can be made of it again."""
+    write_report(report, evaluation.cases, tmp_path)
+    hits = read_hits(tmp_path)
+    assert hits is not None
+    assert hits.columns == list(HITS)
+    for name, found in report["methods"].items():
+        some = hits.filter(pl.col("method") == name)
+        assert some["hit"].mean() == pytest.approx(found["hr@6"])
+        assert some["novel_hit"].mean() == pytest.approx(found["novel_hr@6"])
+        cold = some.filter(pl.col("events") <= COLD_EVENTS)
+        assert cold["hit"].mean() == pytest.approx(report["cold"][name]["hr@6"])
+    lists = pl.read_parquet(tmp_path / FILE)["novel_queries"].list.len()
+    assert lists.min() == lists.max() == 10
+    assert read_hits(tmp_path / "nowhere") is None
+    (tmp_path / FILE).write_bytes(b"nonsense")
+    with pytest.raises(ArtefactError, match="cannot be read"):
+        read_hits(tmp_path)
 
 
 def test_tables_are_rectangular(report: dict[str, Any]) -> None:
@@ -95,6 +124,20 @@ def test_tables_are_rectangular(report: dict[str, Any]) -> None:
     assert len(found) == len(tables(report)) + 2
     assert all(len(row) == len(table.heads) for table in found for row in table.rows)
     assert percent(None) == percent(float("nan")) == "-"
+
+
+def test_shoppers_are_shown_on_request(journey_data: Dataset, tmp_path: Path) -> None:
+    """In the terminal, in the JSON and on the page; none unless asked for."""
+    arguments = ["--data", str(journey_data.root), "--baselines-only", "--json", "--show", "2", "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    shown = orjson.loads(done.stdout)["shown"]
+    assert [list(one["suggested"]) for one in shown] == [["co_click"]] * 2
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for one in shown:
+        assert f"{one['user_id']}, {one['events']} events" in page
+        assert one["user_id"] in done.stderr
+    assert "✓" in done.stderr
 
 
 def test_the_sample_is_stated(report: dict[str, Any]) -> None:

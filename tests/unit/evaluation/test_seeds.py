@@ -16,6 +16,7 @@ def _report(hit_rate: float, name: str = "shop") -> dict[str, Any]:
         "data": {"name": name, "cut_off": 1.0, "cases": 10},
         "methods": {"popular": {**row, "hr@6": 0.1}, "il_sft": row},
         "cold": {"popular": {"hr@6": 0.1}, "il_sft": {"hr@6": hit_rate, "vs_best": hit_rate / 0.1}},
+        "tuned": {"popular": {}},
         "generation": {"il_sft": {"format_valid": 1.0, "in_catalogue": hit_rate, "dup_rate": 0.0}},
     }
 
