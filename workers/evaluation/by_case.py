@@ -25,8 +25,16 @@ def by_case(suggested: Mapping[str, Suggested], cases: Sequence[Case]) -> pl.Dat
     `user_id`, `events` (known before the cut-off), `method`, `hit` and `novel_hit` (at 6; null without novel targets),
     `queries` and `novel_queries` (the lists).
     """
-    schema = {"user_id": pl.String, "events": pl.UInt32, "hit": pl.Boolean, "novel_hit": pl.Boolean,
-              "queries": pl.List(pl.String), "novel_queries": pl.List(pl.String)}  # fmt: skip
+    schema = pl.Schema(
+        {
+            "user_id": pl.String,
+            "events": pl.UInt32,
+            "hit": pl.Boolean,
+            "novel_hit": pl.Boolean,
+            "queries": pl.List(pl.String),
+            "novel_queries": pl.List(pl.String),
+        }
+    )
     users, events = [case.user_id for case in cases], [len(case.history) for case in cases]
     tables = []
     for name, one in suggested.items():

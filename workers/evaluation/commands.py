@@ -43,6 +43,9 @@ def evaluate(
             help="directory of aigq train ranker, for aigq and without_model; default: MODEL-ranker, if there"
         ),
     ] = None,
+    think: Annotated[
+        Path | None, typer.Option(help="checkpoint that writes the lists of items and categories; default: MODEL")
+    ] = None,
     baselines_only: Annotated[bool, typer.Option("--baselines-only", help="no model, no vLLM")] = False,
     cases: Annotated[int, typer.Option(min=1, help="test shoppers, at most")] = 2000,
     learners: Annotated[int, typer.Option(min=1, help="shoppers that baselines learn from, at most")] = 50_000,
@@ -83,6 +86,7 @@ def evaluate(
             drawn,
             judge,
             ranker,
+            think,
             cases=cases,
             learners=learners,
             min_items=min_items,
@@ -93,7 +97,7 @@ def evaluate(
     if known is not None:
         report["oracles"] = known
     terminal = console if console.is_terminal else Console(stderr=True, width=_WIDTH)
-    for paragraph in write.introduction(report)[:1]:
+    for paragraph in write.introduction(report)[:2]:
         terminal.print(paragraph)
     for one in tables(report):
         if one.brief:

@@ -6,10 +6,10 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from workers.evaluation.bootstrap import Floats, interval, ratios, resampled_means
+from workers.common.bootstrap import Floats, interval, ratios, resampled_means
 from workers.evaluation.cases import Case, Split
 from workers.evaluation.methods import Lists, Method
-from workers.evaluation.metrics import distinctness, novelty, score
+from workers.evaluation.metrics import SHOWN, distinctness, novelty, score
 from workers.evaluation.strata import Targets, strata
 from workers.evaluation.words import WordIndex
 
@@ -57,6 +57,7 @@ def measure(
         found[name] |= {
             "in_catalogue": index.share(one.novel),
             "distinct": distinctness(one.novel),
+            "coverage@6": index.coverage([queries[:SHOWN] for queries in one.novel]),
             "coverage": index.coverage(one.novel),
             "novelty_bits": novelty(one.novel, split.queries, len(split.learners)),
             "length": sum(map(len, one.novel)) / max(1, len(one.novel)),
@@ -80,15 +81,16 @@ def _stratum(
     everything = [wanted(case, case.targets) for case in cases]
     novel = [wanted(case, case.novel_targets) for case in cases]
     found: Figures = {name: {} for name in suggested}
-    best: dict[str, str] = {}
+    best: dict[str, str | None] = {}
     for view, prefix, targets in (("all", "", everything), ("novel", NOVEL, novel)):
         scores = {
             name: score(one.novel if prefix else one.everything, targets)[MAIN] for name, one in suggested.items()
         }
         for name, values in scores.items():
             found[name][f"{prefix}{MAIN}"] = _mean(values)
-        best[view] = best_of(scores, baselines)
-        _add_intervals(found, scores, prefix, best[view], seed)
+        reference = best_of(scores, baselines)
+        _add_intervals(found, scores, prefix, reference, seed)
+        best[view] = reference if any(targets) else None
     return {
         "cases": sum(map(bool, everything)),
         "novel_cases": sum(map(bool, novel)),

@@ -1,6 +1,6 @@
 """The sample shop's oracles, as `aigq shop report --json` found them: bounds to read the figures against.
 
-They stand beside the table, not in it: their cases and their cut-off are the shop report's.
+They stand beside the table, not in it: the shop's report leaves bots out, and takes the first so many cases.
 """
 
 from pathlib import Path

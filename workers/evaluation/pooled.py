@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from service.contracts.errors import ConfigError
-from workers.evaluation.bootstrap import Floats, interval, resampled_means
+from workers.common.bootstrap import Floats, interval, resampled_means
 from workers.evaluation.measure import best_of, ratio
 from workers.evaluation.strata import COLD_EVENTS
 

@@ -1,13 +1,11 @@
 """One evaluation from dataset to report: split, tune, generate, measure."""
 
-import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
@@ -16,37 +14,28 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from service.contracts.errors import ArtefactError, ConfigError
-from service.contracts.settings import Settings, VllmSettings
+from service.contracts.settings import Settings
 from service.ranking.catalogue import Catalogue
 from workers.common.dataset import ITEMS, Dataset
-from workers.common.generator import Generation
-from workers.common.prompt import with_reasons
-from workers.common.ranked_list import Ranker, candidates_taught, open_ranker, ranker_beside
+from workers.common.ranked_list import Ranker, open_ranker, ranker_beside
 from workers.evaluation import checkpoint, learned
+from workers.evaluation.ask import ROWS, URL, Advance, Asker
 from workers.evaluation.baselines import NAMES, tuned_baselines
 from workers.evaluation.by_case import by_case
 from workers.evaluation.cases import Split, read_split
 from workers.evaluation.generate import generate
 from workers.evaluation.judge import judge_of, judged
 from workers.evaluation.measure import MAIN, NOVEL, Suggested, by_stratum, measure
-from workers.evaluation.merged import InContext, Merged, trigger_lists, trigger_prompts
 from workers.evaluation.methods import Method, Tuned
-from workers.evaluation.model import ModelLists, candidates_of, plain_prompt_of, prompt_of, quality
+from workers.evaluation.model import ModelLists, plain_prompt_of, quality
 from workers.evaluation.next_query import likeliest
 from workers.evaluation.sample_shop import sample_shop
-from workers.evaluation.server import preflight, serving
+from workers.evaluation.server import preflight
 from workers.evaluation.shown import drawn
 from workers.evaluation.words import WordIndex
 
-MERGED: Final = "aigq"
-CONTEXT: Final = "popular_context"
-WITHOUT: Final = "without_model"
-"""As served if there were no model: what lists of a model add is `MERGED` over this."""
-_URL: Final = "AIGQ_VLLM_URL"
 Report = dict[str, Any]
 """The figures as JSON values; docs/evaluation.md says what each is."""
-Advance = Callable[[str, int, int], None]
-"""Called with a stage's name, how much of it was done (parameter sets, prompts), and how much there is."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +52,8 @@ class Plan:
     next_query: frozenset[str] = frozenset()
     judge: Path | None = None
     ranker: Path | None = None
+    think: Path | None = None
+    """The checkpoint of the triggers' lists, if it is not the one served."""
     cases: int = 2000
     learners: int = 50_000
     min_items: int = 1
@@ -102,13 +93,16 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Evaluation:
         with _timed(seconds, "models"), TemporaryDirectory() as folder:
             with closing(learned.catalogue(dataset, split, Path(folder))) as catalogue:
                 report["generation"] = {}
+                asker = Asker(split, catalogue, settings, ranker, advance)
                 for place, (name, path) in enumerate(plan.models.items()):
-                    ask = likeliest if name in plan.next_query else generate
-                    asked = _ask(name, path, split, catalogue, settings, advance, ranker, ask=ask, merged=place == 0)
-                    suggested |= {one.name: Suggested.by(one, split.test) for one in asked.methods}
-                    if asked.triggers is not None:
-                        report["triggers"] = asked.triggers
-                    report["generation"][name] = _generation(asked.lists, split, catalogue, index, path)
+                    how = likeliest if name in plan.next_query else generate
+                    rows: list[Method] = []
+                    if place:
+                        lists = asker.alone(name, path, how)
+                    else:
+                        lists, rows, report["triggers"] = asker.served(name, path, plan.think, how)
+                    suggested |= {one.name: Suggested.by(one, split.test) for one in (lists, *rows)}
+                    report["generation"][name] = _generation(lists, split, catalogue, index, path)
             report |= {key: report["generation"][next(iter(plan.models))][key] for key in _TOP_LEVEL}
     with _timed(seconds, "measure"):
         names = [one.name for one in baselines]
@@ -131,12 +125,13 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Evaluation:
 
 def _check(plan: Plan) -> None:
     """Refuse what cannot end well before anything takes time."""
-    if taken := plan.models.keys() & {MERGED, WITHOUT, CONTEXT, *NAMES}:
+    if taken := plan.models.keys() & {*ROWS, *NAMES}:
         raise ConfigError(f"{', '.join(sorted(taken))}: is the name of another row; give the checkpoint another one")
-    for path in plan.models.values():
+    checkpoints = [*plan.models.values(), *([plan.think] if plan.models and plan.think else [])]
+    for path in checkpoints:
         checkpoint.check(path)
     # The first may be on a server that is there.
-    if len(plan.models) > (1 if _URL in os.environ else 0):
+    if len(checkpoints) > (1 if URL in os.environ else 0):
         preflight()
 
 
@@ -163,74 +158,6 @@ def _split(dataset: Dataset, plan: Plan) -> Split:
 
 
 _TOP_LEVEL: Final = ("format_valid", "in_catalogue", "dup_rate", "tokens_plain", "tokens_compressed")
-
-
-@dataclass(frozen=True)
-class _Asked:
-    lists: ModelLists
-    methods: Sequence[Method]
-    triggers: Report | None = None
-    """What became of the triggers' lists, of the model that is served."""
-
-
-def _ask(
-    name: str,
-    path: Path,
-    split: Split,
-    catalogue: Catalogue,
-    settings: Settings,
-    advance: Advance,
-    ranker: Ranker | None,
-    *,
-    ask: Callable[..., Coroutine[Any, Any, dict[str, Generation]]],
-    merged: bool,
-) -> _Asked:
-    """Return the lists of one checkpoint and, if it is the one served, the merged lists with it and without."""
-    words = {item_id: item.words for item_id, item in catalogue.items(list(split.items)).items()}
-    limit = candidates_taught(path)
-    prompts = {
-        case.user_id: prompt_of(case, words, split.now, candidates_of(case, ranker, catalogue, split.now, limit))
-        for case in split.test
-    }
-    think = settings.think
-    triggers = trigger_prompts(split, split.test, catalogue, think.max_items) if merged else {}
-    if think.reasoning:
-        triggers = {key: with_reasons(prompt) for key, prompt in triggers.items()}
-    advance(f"vLLM for {name}", 0, 1)
-    with _server(path, name, settings, given=merged) as vllm:
-        advance(f"vLLM for {name}", 1, 1)
-        generations: dict[str, Generation] = {}
-        for how, wanted, what in ((vllm, prompts, name), (think.asks(vllm), triggers, f"triggers of {name}")):
-            some = list(dict.fromkeys(wanted.values()))
-            if some:
-                generations |= asyncio.run(ask(how, some, partial(_told, advance, what, len(some))))
-    lists = ModelLists(name, prompts, generations, catalogue.finds)
-    if not merged:
-        return _Asked(lists, [lists])
-    drops: Counter[str] = Counter()
-    x2q = trigger_lists(triggers, generations, catalogue.finds, drops)
-    nothing = ModelLists(name, prompts, {}, catalogue.finds)
-    served: list[Method] = [
-        InContext(CONTEXT, catalogue, split.now),
-        Merged(WITHOUT, nothing, {}, catalogue, split.now, ranker),
-        Merged(MERGED, lists, x2q, catalogue, split.now, ranker),
-    ]
-    about = {"asked": len(triggers), "filled": len(x2q), "reasoning": think.reasoning, "drops": dict(drops)}
-    return _Asked(lists, [lists, *served], about)
-
-
-def _told(advance: Advance, stage: str, total: int, done: int) -> None:
-    advance(stage, done, total)
-
-
-@contextmanager
-def _server(path: Path, name: str, settings: Settings, *, given: bool) -> Iterator[VllmSettings]:
-    """Use the server that AIGQ_VLLM_URL names for the main checkpoint; start one otherwise."""
-    if given and _URL in os.environ:
-        yield settings.vllm
-        return
-    with serving(path, name, settings.vllm) as vllm:
-        yield vllm
 
 
 def _about(dataset: Dataset, split: Split, plan: Plan) -> Report:

@@ -7,11 +7,10 @@ from typing import Any, Final
 from service.contracts.codecs import QUERY_TYPES
 from workers.evaluation.cases import Act, Case, Item, Split
 from workers.evaluation.measure import Suggested
+from workers.evaluation.metrics import SHOWN
 
 DID: Final = 8
 """The latest acts that are told."""
-LISTED: Final = 6
-"""Suggestions that are told: as many as HR@6 counts."""
 _HIT: Final = "✓ "
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
@@ -43,7 +42,7 @@ def _shown(case: Case, place: int, suggested: Mapping[str, Suggested], split: Sp
         "did": [_told(act, split.items, split.now) for act in case.history[-DID:]],
         "next": [{"query": query, "novel": query in case.novel_targets} for query in case.targets],
         "suggested": {
-            name: [{"query": query, "hit": query in case.targets} for query in one.novel[place][:LISTED]]
+            name: [{"query": query, "hit": query in case.targets} for query in one.novel[place][:SHOWN]]
             for name, one in suggested.items()
         },
     }

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from workers.evaluation import shown
+from workers.evaluation.metrics import SHOWN
 
 Row = tuple[str, ...]
 _NOTHING: Final = "-"
@@ -64,8 +65,8 @@ def _oracles(found: Mapping[str, Any]) -> Table:
         (name, percent(found[name]["hr@6"]), f"{percent(found[name]['low'])} to {percent(found[name]['high'])}")
         for name in ("oracle_visible", "oracle")
     ]
-    about = "From the shop's own report: other cases and another cut-off, so only roughly comparable."
-    return Table(f"Oracles ({found['cases']:,} other cases)", about, ("oracle", "HR@6", "95%"), rows, brief=True)
+    about = "From the shop's own report: the same cut-off and part of the shoppers, bots left out."
+    return Table(f"Oracles ({found['cases']:,} cases)", about, ("oracle", "HR@6", "95%"), rows, brief=True)
 
 
 def _lists(report: Mapping[str, Any]) -> Table:
@@ -75,6 +76,7 @@ def _lists(report: Mapping[str, Any]) -> Table:
             percent(found["in_catalogue"]),
             percent(found["distinct"]),
             percent(found["coverage"]),
+            percent(found["coverage@6"]),
             _number(found["novelty_bits"], 1),
             _number(found["length"], 1),
             _number(found.get("judge@6")),
@@ -83,11 +85,12 @@ def _lists(report: Mapping[str, Any]) -> Table:
         for name, found in report["methods"].items()
     ]
     real = report["targets"]
-    rows.append(("(real searches)", percent(real["in_catalogue"]), "", percent(real["coverage"]), "", "", "", ""))
-    heads = ("method", "in catalogue", "distinct", "categories", "novelty, bits", "length", "judge", "95%")
+    rows.append(("(real searches)", percent(real["in_catalogue"]), "", percent(real["coverage"]), "", "", "", "", ""))
+    heads = ("method", "in catalogue", "distinct", "categories", "of 6", "novelty", "length", "judge", "95%")
     items = report["data"]["min_items"]
     about = (
-        f"In catalogue: all content words together in {items} item(s). Categories: share of them that lists reach. "
+        f"In catalogue: all content words together in {items} item(s). Categories: share of them "
+        "that lists (of 6: their first six) reach. Novelty in bits. "
         "Judge (--judge): clicks that a CTR ranker of other shoppers predicts on the first six, if all are looked at."
     )
     return Table("What the lists are like (novel lists)", about, heads, rows, brief=True)
@@ -134,7 +137,7 @@ def _strata_ratios(kind: str, some: Mapping[str, Any]) -> Table:
     heads = (
         "method",
         *(
-            f"{name}{', novel' * bool(prefix)} / {found['best_baseline'][view]}"
+            f"{name}{', novel' * bool(prefix)} / {found['best_baseline'][view] or _NOTHING}"
             for (name, found), view, prefix in views
         ),
     )
@@ -151,9 +154,7 @@ def _ratio(found: Mapping[str, Any], prefix: str) -> str:
 def _shopper(place: int, one: shown.Shown) -> Table:
     profile = ", ".join(one["profile"].values())
     title = f"Shopper {place}: {one['user_id']}, {one['events']:,} events{f', {profile}' if profile else ''}"
-    return Table(
-        title, "", ("", f"the first {shown.LISTED}, as served; ✓: searched next"), shown.lines(one), brief=True
-    )
+    return Table(title, "", ("", f"the first {SHOWN}, as served; ✓: searched next"), shown.lines(one), brief=True)
 
 
 def _tuning(report: Mapping[str, Any]) -> Table:

@@ -46,4 +46,6 @@ def introduction(report: Mapping[str, Any]) -> list[str]:
         f"Dataset {data['name']}: {data['cases']:,} of {data['available_cases']:,} test shoppers who search after the "
         f"cut-off {cut}; {data['learners']:,} shoppers to learn from, {data['validation_cases']:,} cases to tune on."
     )
-    return [sample, _CASES, _BASELINES]
+    seconds = report["seconds"]
+    stages = ", ".join(f"{stage} {took:.0f}" for stage, took in seconds.items())
+    return [sample, f"It took {sum(seconds.values()):.0f} seconds: {stages}.", _CASES, _BASELINES]

@@ -48,8 +48,9 @@ def test_the_report_has_what_scripts_read(report: dict[str, Any]) -> None:
             assert 0 <= low <= found[f"{prefix}hr@6"] <= high <= 1
         assert found["distinct"] == 1
         assert found["in_catalogue"] == 1
+        assert 0 < found["coverage@6"] <= found["coverage"] <= 1
     assert report["methods"]["co_click"]["novel_hr@6"] == 1
-    assert set(report["strata"]) == {"history", "target", "locale"}
+    assert set(report["strata"]) == {"history", "target", "item", "locale"}
     assert report["data"]["cases"] == report["data"]["available_cases"] == 40
     assert report["data"]["cut_off"] == CUT
 
@@ -70,7 +71,9 @@ def test_each_stratum_has_its_own_best_baseline(report: dict[str, Any]) -> None:
             for view, prefix in (("all", ""), ("novel", "novel_")):
                 rates = {name: one[f"{prefix}hr@6"] for name, one in found["methods"].items()}
                 best = found["best_baseline"][view]
-                if any(rates.values()):
+                if best is None:
+                    assert not found["novel_cases" if prefix else "cases"]
+                elif any(rates.values()):
                     assert rates[best] == max(rates.values())
                     assert found["methods"][best][f"{prefix}vs_best_ci"] == [1, 1]
     cold = report["strata"]["history"]["cold"]
@@ -131,8 +134,9 @@ def test_shoppers_are_shown_on_request(journey_data: Dataset, tmp_path: Path) ->
     arguments = ["--data", str(journey_data.root), "--baselines-only", "--json", "--show", "2", "--out", str(tmp_path)]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
-    shown = orjson.loads(done.stdout)["shown"]
-    assert [list(one["suggested"]) for one in shown] == [["co_click"]] * 2
+    found = orjson.loads(done.stdout)
+    shown = found["shown"]
+    assert [list(one["suggested"]) for one in shown] == [[found["best_baseline"]["novel"]]] * 2
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     for one in shown:
         assert f"{one['user_id']}, {one['events']} events" in page
@@ -141,7 +145,9 @@ def test_shoppers_are_shown_on_request(journey_data: Dataset, tmp_path: Path) ->
 
 
 def test_the_sample_is_stated(report: dict[str, Any]) -> None:
-    """How many of how many, and where the cut-off lies."""
+    """How many of how many, where the cut-off lies, and how long it took."""
+    known = introduction({**report, "seconds": {"read": 1.4, "baselines": 79.1}})
+    assert known[1] == "It took 80 seconds: read 1, baselines 79."
     assert "40 of 40 test shoppers" in introduction(report)[0]
     assert "2027-01-10T08:00" in introduction(report)[0]
 

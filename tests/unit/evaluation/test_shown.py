@@ -9,7 +9,8 @@ from rich.table import Table
 from tests.unit.evaluation.shops import CUT, DAY
 from workers.evaluation.cases import Act, Case, Item, Split
 from workers.evaluation.measure import Suggested
-from workers.evaluation.shown import DID, LISTED, drawn, lines
+from workers.evaluation.metrics import SHOWN
+from workers.evaluation.shown import DID, drawn, lines
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_what_is_told_of_a_shopper(crowd: Split) -> None:
     did = told["did"].splitlines()
     assert len(did) == DID
     assert did[-3:] == ["2 d ago searched tent", "2 h ago looked at Acme lamp", "10 min ago put in the cart gone"]
-    assert told["popular"].split(" · ") == ["✓ lamp 1", *"abcdefgh"[: LISTED - 1]]
+    assert told["popular"].split(" · ") == ["✓ lamp 1", *"abcdefgh"[: SHOWN - 1]]
     assert told["aigq"] == "(nothing)"
     assert told["searched next"] == "lamp 1 · tent (as before)"
 
