@@ -13,11 +13,12 @@ from typer.testing import CliRunner
 
 from service.contracts.errors import ArtefactError
 from workers.common.dataset import Dataset
+from workers.common.split import cut_off, part_of
 from workers.shop.commands import app
 from workers.shop.draws import Draws, Stream
 from workers.shop.report import make as module
 from workers.shop.report.baselines import Baselines, first_distinct
-from workers.shop.report.cases import AHEAD, SUGGESTED, Act, Life, cut_off, hit_rate, lives
+from workers.shop.report.cases import AHEAD, SUGGESTED, Act, Life, hit, hit_rate, lives
 from workers.shop.report.figures import measure, slope
 from workers.shop.report.published import COMPARISONS, FINDINGS
 from workers.shop.report.replay import branch, replay
@@ -31,20 +32,32 @@ def _life(user_id: str, *queries: str, after: tuple[str, ...] = ()) -> Life:
 
 
 def _lives(dataset: Dataset) -> list[Life]:
-    return list(lives(dataset.scan_events().collect(), dataset.profiles(), cut_off(dataset), frozenset()))
+    return list(lives(dataset.scan_events().collect(), dataset.profiles(), cut_off(dataset.manifest), frozenset()))
 
 
 def test_a_hit_is_word_for_word_after_normalisation() -> None:
     """Case and spaces do not matter, the seventh suggestion does not count."""
     life = _life("s1", after=("dome tent",))
-    assert life.hit(["Dome  Tent"])
-    assert not life.hit(["tent"])
-    assert not life.hit([*"abcdef", "dome tent"])
+    assert hit(["Dome  Tent"], life.after)
+    assert not hit(["tent"], life.after)
+    assert not hit([*"abcdef", "dome tent"], life.after)
+
+
+def test_cases_are_those_of_the_evaluation() -> None:
+    """Of the part test; cold with two acts or fewer; novel is what was never searched, in any spelling of it."""
+    users = [f"s{n:08}" for n in range(60)]
+    cases = [user for user in users if _life(user, after=("tent",)).is_case]
+    assert cases == [user for user in users if part_of(user) == "test"]
+    assert not _life(cases[0]).is_case
+    life = _life("me", "Dome  Tent", "stove", after=("dome tent", "lamp"))
+    assert life.cold
+    assert life.novel == ["lamp"]
+    assert not _life("me", "a", "b", "c").cold
 
 
 def test_cases_split_at_the_cut_off(dataset: Dataset) -> None:
     """What a method may see ends before the cut-off; at most three searches after it count; bots are no cases."""
-    cut, events = cut_off(dataset), dataset.scan_events().collect()
+    cut, events = cut_off(dataset.manifest), dataset.scan_events().collect()
     found = _lives(dataset)
     assert {life.user_id for life in found} == set(events["user_id"])
     assert all(act.ts < cut for life in found for act in life.before)
@@ -74,6 +87,7 @@ def test_baselines_learn_what_they_say() -> None:
     me = _life("me", "camp stove", "tent")
     learnt = Baselines.learn([*others, me])
     assert learnt.popular(me)[0] == "tent"
+    assert learnt.repeat(me, me.searched) == ["sleeping bag"]
     assert learnt.repeat(me) == ["tent", "camp stove", "sleeping bag"]
     assert learnt.co_click(_life("new", "tent"))[0] == "sleeping bag"
     assert learnt.co_click(_life("nobody")) == learnt.popular(me)
@@ -158,6 +172,11 @@ def test_report_command(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.Mo
     assert {"popular", "repeat", "co_click"} <= set(figures["baselines"])
     best = max(found["hr@6"] for found in figures["baselines_on_oracle_cases"].values())
     assert best < figures["oracle"]["hr@6"] < 1
+    for view in ("cold", "novel"):
+        found = figures[view]
+        assert 0 < found["cases"] <= figures["oracle_cases"]
+        assert set(found["methods"]) == {*figures["baselines"], "oracle_visible", "oracle"}
+    assert figures["novel"]["methods"]["oracle"]["hr@6"] > figures["novel"]["methods"]["repeat"]["hr@6"]
     page = (out / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 6
     assert 'src="http' not in page
