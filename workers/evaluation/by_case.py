@@ -25,24 +25,23 @@ def by_case(suggested: Mapping[str, Suggested], cases: Sequence[Case]) -> pl.Dat
     `user_id`, `events` (known before the cut-off), `method`, `hit` and `novel_hit` (at 6; null without novel targets),
     `queries` and `novel_queries` (the lists).
     """
-    schema = pl.Schema(
-        {
-            "user_id": pl.String,
-            "events": pl.UInt32,
-            "hit": pl.Boolean,
-            "novel_hit": pl.Boolean,
-            "queries": pl.List(pl.String),
-            "novel_queries": pl.List(pl.String),
-        }
-    )
-    users, events = [case.user_id for case in cases], [len(case.history) for case in cases]
+    lists = pl.List(pl.String)
+    known = [
+        pl.Series("user_id", [case.user_id for case in cases], pl.String),
+        pl.Series("events", [len(case.history) for case in cases], pl.UInt32),
+    ]
     tables = []
     for name, one in suggested.items():
         hit = score(one.everything, [case.targets for case in cases])[MAIN]
         novel = score(one.novel, [case.novel_targets for case in cases])[MAIN]
-        columns = (users, events, *map(_booleans, (hit, novel)), one.everything, one.novel)
-        table = pl.DataFrame(dict(zip(schema, columns, strict=True)), schema=schema)
-        tables.append(table.insert_column(2, pl.lit(name).alias("method")))
+        found = [
+            pl.Series("method", [name] * len(cases), pl.String),
+            pl.Series("hit", _booleans(hit), pl.Boolean),
+            pl.Series("novel_hit", _booleans(novel), pl.Boolean),
+            pl.Series("queries", one.everything, lists),
+            pl.Series("novel_queries", one.novel, lists),
+        ]
+        tables.append(pl.DataFrame([*known, *found]))
     return pl.concat(tables)
 
 

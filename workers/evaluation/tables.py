@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from workers.evaluation import shown
+from workers.evaluation import oracles, shown
 from workers.evaluation.metrics import SHOWN
 
 Row = tuple[str, ...]
@@ -60,13 +60,18 @@ def _hits(report: Mapping[str, Any], prefix: str, title: str, view: str) -> Tabl
     )
 
 
-def _oracles(found: Mapping[str, Any]) -> Table:
+def _oracles(views: Mapping[str, Any]) -> Table:
     rows = [
-        (name, percent(found[name]["hr@6"]), f"{percent(found[name]['low'])} to {percent(found[name]['high'])}")
-        for name in ("oracle_visible", "oracle")
+        (name, *(f"{percent(one[name]['hr@6'])} [{_interval(_span(one[name]), percent)}]" for one in views.values()))
+        for name in oracles.NAMES
     ]
-    about = "From the shop's own report: the same cut-off and part of the shoppers, bots left out."
-    return Table(f"Oracles ({found['cases']:,} cases)", about, ("oracle", "HR@6", "95%"), rows, brief=True)
+    about = "HR@6 by the shop's own report: the same cut-off and the first of these shoppers, bots left out."
+    heads = ("oracle", *(f"{view} ({one['cases']:,})" for view, one in views.items()))
+    return Table("What is possible: oracles", about, heads, rows, brief=True)
+
+
+def _span(found: Mapping[str, float | None]) -> tuple[float | None, float | None]:
+    return found["low"], found["high"]
 
 
 def _lists(report: Mapping[str, Any]) -> Table:
@@ -186,5 +191,5 @@ def _number(value: float | None, digits: int = 3) -> str:
     return _NOTHING if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _interval(pair: Sequence[float] | None, shown: Any) -> str:
+def _interval(pair: Sequence[float | None] | None, shown: Any) -> str:
     return _NOTHING if pair is None else f"{shown(pair[0])} to {shown(pair[1])}"

@@ -120,7 +120,8 @@ def test_each_case_has_its_hits_and_lists(report: dict[str, Any], evaluation: Ev
 
 def test_tables_are_rectangular(report: dict[str, Any]) -> None:
     """Each row has a cell a head; oracles and generations come in if they are there."""
-    bounds = {"cases": 9, **{name: {"hr@6": 0.3, "low": 0.2, "high": 0.4} for name in ("oracle_visible", "oracle")}}
+    rates = {name: {"hr@6": 0.3, "low": 0.2, "high": 0.4} for name in oracles.NAMES}
+    bounds = {view: {"cases": 9, **rates} for view in ("all", "novel", "cold")}
     generation = {"format_valid": 1.0, "in_catalogue": 0.5, "dup_rate": 0.1, "nothing_rate": 0.0,
                   "tokens_plain": None, "tokens_compressed": 99.5}  # fmt: skip
     found = tables({**report, "oracles": bounds, "generation": {"m": generation}})
@@ -222,10 +223,16 @@ def test_a_broken_dataset_is_named(journey_data: Dataset, tmp_path: Path) -> Non
 
 def test_oracles_are_read_from_the_shops_report(tmp_path: Path) -> None:
     """From its output as it is: the last line is the JSON."""
-    rate = {"hr@6": 0.3, "low": 0.2, "high": 0.4}
+    rates = {name: {"hr@6": 0.3, "low": 0.2, "high": 0.4} for name in oracles.NAMES}
+    some = {"cases": 90, "methods": {**rates, "repeat": rates["oracle"]}}
     file = tmp_path / "oracles.json"
-    file.write_bytes(b"a table\n" + orjson.dumps({"oracle": rate, "oracle_visible": rate, "oracle_cases": 600}) + b"\n")
-    assert oracles.read(file) == {"cases": 600, "oracle": rate, "oracle_visible": rate}
+    found = {**rates, "oracle_cases": 600, "cold": some, "novel": some}
+    file.write_bytes(b"a table\n" + orjson.dumps(found) + b"\n")
+    assert oracles.read(file) == {
+        "all": {"cases": 600, **rates},
+        "novel": {"cases": 90, **rates},
+        "cold": {"cases": 90, **rates},
+    }
     file.write_bytes(b"{}")
     with pytest.raises(ArtefactError, match="aigq shop report"):
         oracles.read(file)

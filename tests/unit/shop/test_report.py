@@ -18,6 +18,7 @@ from workers.shop.commands import app
 from workers.shop.draws import Draws, Stream
 from workers.shop.report import make as module
 from workers.shop.report.baselines import Baselines, first_distinct
+from workers.shop.report.belief import Belief, Beliefs
 from workers.shop.report.cases import AHEAD, SUGGESTED, Act, Life, hit, hit_rate, lives
 from workers.shop.report.figures import measure, slope
 from workers.shop.report.published import COMPARISONS, FINDINGS
@@ -144,6 +145,20 @@ def test_a_branch_leaves_the_shopper_alone(dataset: Dataset, world: World) -> No
         told = [future(visits, branch(shopper, Draws(1, Stream.ORACLE, 1)), ts) for _ in range(2)]
         assert told[0] == told[1]
         assert needs == [(need.step, need.strength, list(need.values), need.last) for need in shopper.needs]
+
+
+def test_a_thread_of_another_market_is_no_interest(world: World) -> None:
+    """A Chinese shopper may have asked for what only the English part sells: beliefs go on without an area for it."""
+    beliefs = Beliefs(world)
+    sold = {group for locale, group in beliefs.groups if locale == "zh-CN"}
+    item = next(item for item in world.shop.items() if item.category.group not in sold)
+    shopper = Life("s1", "students", "zh-CN", [Act(1.0, "click", None, item.id)] * 9)
+    draws = Draws(1, Stream.ORACLE, 1)
+    profile = next(one for one in iter(lambda: world.people.draw(draws, 1.0), None) if one.locale == "zh-CN")
+    belief = Belief(beliefs, shopper, profile, 10.0, {})
+    areas = [interest for _ in range(20) for interest in belief.draw(draws).interests]
+    assert areas
+    assert all(category.group in sold for interest in areas for category in interest.categories)
 
 
 def test_cover_prefers_what_hits_more_futures() -> None:

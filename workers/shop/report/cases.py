@@ -86,12 +86,12 @@ class HitRate(NamedTuple):
     cases: int
 
 
-def lives(events: pl.DataFrame, profiles: pl.DataFrame, cut: float, bots: frozenset[str]) -> Iterator[Life]:
-    """Yield shoppers in the order of `events`, bots left out."""
+def lives(events: pl.DataFrame, profiles: pl.DataFrame, cut: float, without: frozenset[str]) -> Iterator[Life]:
+    """Yield shoppers in the order of `events`, those in `without` left out."""
     who = {row[0]: row for row in profiles.select("user_id", "segment", "locale").iter_rows()}
     life: Life | None = None
     for user_id, ts, kind, query, item_id, session in events.select(_COLUMNS).iter_rows():
-        if user_id in bots:
+        if user_id in without:
             continue
         if life is None or life.user_id != user_id:
             if life is not None:

@@ -28,9 +28,9 @@ _TIMED_SHOPPERS: Final = 2000
 _TIMED_WARM_UP: Final = 50
 _HIT: Final = (
     "HR@6: one case a shopper of the part test who searches after the cut-off, the start of the period's last sixth: "
-    "the cases of aigq evaluate, but for bots. A hit is one of the next three searches, word for word (normalised), "
-    "among six suggestions; novel: one not made before, by lists without those made before. Baselines learn from what "
-    "all shoppers did before the cut-off."
+    "the cases of aigq evaluate (nobody without consent), but for bots. A hit is one of the next three searches, word "
+    "for word (normalised), among six suggestions; novel: one not made before, by lists without those made before. "
+    "Baselines learn from what all shoppers with consent did before the cut-off."
 )
 _ORACLES: Final = (
     "oracle knows the true state (needs, interests, tastes, habits) and lets the simulation play on from it {futures} "
@@ -139,8 +139,9 @@ def make(
     # Row groups beyond the last shopper are never read.
     events = dataset.scan_events().filter(pl.col("user_id") <= last).collect()
     bots = pl.read_parquet(truth).filter(pl.col("nature") == "bot")["user_id"]
+    refused = profiles.filter(~pl.col("consent"))["user_id"]
     cut = cut_off(manifest)
-    people = list(lives(events, profiles, cut, frozenset(bots)))
+    people = list(lives(events, profiles, cut, frozenset([*bots, *refused])))
     baselines = Baselines.learn(people)
     oracles = Oracles(dataset, people, events, cut, cases=cases, shop=shop)
     methods = oracles.methods(baselines, futures, manifest["seed"], advance)
