@@ -16,9 +16,12 @@ no_entropy := --no-dynamic-entropy
 no_ctr := --no-ctr-reward
 no_sequence := --no-sequence-reward
 
+# What is compared, case by case: each rung with the one below, and the whole with each switch left out.
+RUNGS := il_sft:sft grpo:il_sft il_grpo:grpo il_grpo:il_sft $(patsubst %,il_grpo:%,$(filter-out grpo il_grpo,$(LADDER)))
+
 .PHONY: experiment
 experiment: $(REPORTS)  ## Train and evaluate every row of the ladder, three seeds (hours): SEEDS, RECIPE, DATA
-	$(AIGQ) seeds $(REPORTS) --json > $(EXPERIMENT)/seeds.json
+	$(AIGQ) seeds $(REPORTS) $(RUNGS:%=--pairs %) --json > $(EXPERIMENT)/seeds.json
 
 $(EXPERIMENT)/shop: | setup
 	$(AIGQ) shop generate --shoppers 20000 --days 30 --seed 7 --out $@

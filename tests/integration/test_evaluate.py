@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.support import clean_environment
 from workers.common.dataset import Dataset
+from workers.evaluation.ask import ROWS
 from workers.evaluation.sample_shop import sample_shop
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +100,7 @@ def test_the_default_dataset_is_generated_once(tmp_path: Path, monkeypatch: pyte
 def test_the_shipped_model_beside_the_baselines(shop: Path) -> None:
     """Its own list and what is served, with and without it, are rows; format and prompt lengths are told."""
     found = _figures(_aigq("evaluate", "--data", str(shop), "--cases", "40", "--json", timeout_s=600))
-    assert set(found["methods"]) == {*METHODS, "il_sft", "popular_context", "without_model", "aigq"}
+    assert set(found["methods"]) == {*METHODS, "il_sft", *ROWS}
     assert found["format_valid"] > 0.9
     assert 0 <= found["dup_rate"] < 0.5
     assert 0 < found["in_catalogue"] <= 1

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
@@ -42,12 +43,18 @@ def evaluate(
             help="directory of aigq train ranker, for aigq and without_model; default: MODEL-ranker, if there"
         ),
     ] = None,
+    think: Annotated[
+        Path | None, typer.Option(help="checkpoint that writes the lists of items and categories; default: MODEL")
+    ] = None,
     baselines_only: Annotated[bool, typer.Option("--baselines-only", help="no model, no vLLM")] = False,
     cases: Annotated[int, typer.Option(min=1, help="test shoppers, at most")] = 2000,
     learners: Annotated[int, typer.Option(min=1, help="shoppers that baselines learn from, at most")] = 50_000,
     min_items: Annotated[int, typer.Option(min=1, help="items with all its words that make a query in_catalogue")] = 1,
     seed: Annotated[int, typer.Option(min=0, max=2**31, help="of factorisations and of the bootstrap")] = 7,
-    out: Annotated[Path | None, typer.Option(help="directory for report.json and report.html")] = None,
+    show: Annotated[
+        int, typer.Option(min=0, help="shoppers to draw and show: what they did, suggestions, next searches; try 20")
+    ] = 0,
+    out: Annotated[Path | None, typer.Option(help="directory for report.json, report.html and cases.parquet")] = None,
     oracles: Annotated[Path | None, typer.Option(help="output of: aigq shop report DIR --json")] = None,
     config: Annotated[Path | None, typer.Option(help="settings file (TOML)")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the report as one JSON line at the end")] = False,
@@ -74,22 +81,32 @@ def evaluate(
             progress.advance(tasks[stage], done)
 
         plan = run.Plan(
-            data, models, drawn, judge, ranker, cases=cases, learners=learners, min_items=min_items, seed=seed
+            data,
+            models,
+            drawn,
+            judge,
+            ranker,
+            think,
+            cases=cases,
+            learners=learners,
+            min_items=min_items,
+            seed=seed,
+            show=show,
         )
-        report = run.evaluate(plan, settings, advance)
+        report, by_case = run.evaluate(plan, settings, advance)
     if known is not None:
         report["oracles"] = known
     terminal = console if console.is_terminal else Console(stderr=True, width=_WIDTH)
-    for paragraph in write.introduction(report)[:1]:
+    for paragraph in write.introduction(report)[:2]:
         terminal.print(paragraph)
     for one in tables(report):
         if one.brief:
-            shown = RichTable(*one.heads, title=one.title, caption=one.about, title_justify="left")
+            shown = RichTable(*map(escape, one.heads), title=escape(one.title), caption=one.about, title_justify="left")
             for row in one.rows:
-                shown.add_row(*row)
+                shown.add_row(*map(escape, row))  # queries may look like markup
             terminal.print(shown)
     if out is not None:
-        terminal.print(f"report: {write.write(report, out)}")
+        terminal.print(f"report: {write.write(report, by_case, out)}")
     if as_json:
         typer.echo(orjson.dumps(report))
 

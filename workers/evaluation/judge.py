@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from service.contracts.errors import ArtefactError
 from service.ranking.catalogue import Item
 from service.ranking.ctr import CtrScorer
-from workers.evaluation.bootstrap import interval, resampled_means
+from workers.common.bootstrap import interval, resampled_means
 from workers.evaluation.cases import Split
+from workers.evaluation.metrics import SHOWN
 from workers.evaluation.model import context_of
-
-SHOWN: Final = 6
-"""Hints of a list that are judged: as many as HR@6 counts."""
 
 
 def judge_of(path: Path) -> CtrScorer:

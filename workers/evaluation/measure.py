@@ -6,10 +6,10 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from workers.evaluation.bootstrap import Floats, interval, ratios, resampled_means
+from workers.common.bootstrap import Floats, interval, ratios, resampled_means
 from workers.evaluation.cases import Case, Split
 from workers.evaluation.methods import Lists, Method
-from workers.evaluation.metrics import distinctness, novelty, score
+from workers.evaluation.metrics import SHOWN, distinctness, novelty, score
 from workers.evaluation.strata import Targets, strata
 from workers.evaluation.words import WordIndex
 
@@ -50,12 +50,14 @@ def measure(
         scores = {name: score(one, targets) for name, one in lists.items()}
         for name, by_case in scores.items():
             found[name] |= {f"{prefix}{figure}": _mean(values) for figure, values in by_case.items()}
-        best[view] = max(baselines, key=lambda name: _mean(scores[name][MAIN]))
-        _add_intervals(found, {name: one[MAIN] for name, one in scores.items()}, prefix, best[view], seed)
+        hits = {name: one[MAIN] for name, one in scores.items()}
+        best[view] = best_of(hits, baselines)
+        _add_intervals(found, hits, prefix, best[view], seed)
     for name, one in suggested.items():
         found[name] |= {
             "in_catalogue": index.share(one.novel),
             "distinct": distinctness(one.novel),
+            "coverage@6": index.coverage([queries[:SHOWN] for queries in one.novel]),
             "coverage": index.coverage(one.novel),
             "novelty_bits": novelty(one.novel, split.queries, len(split.learners)),
             "length": sum(map(len, one.novel)) / max(1, len(one.novel)),
@@ -63,45 +65,70 @@ def measure(
     return found, best
 
 
-def by_stratum(suggested: Mapping[str, Suggested], split: Split, seed: int) -> dict[str, dict[str, Any]]:
-    """Return, by kind and stratum, the number of cases and the main figures of each method."""
+def by_stratum(
+    suggested: Mapping[str, Suggested], split: Split, baselines: Sequence[str], seed: int
+) -> dict[str, dict[str, Any]]:
+    """Return, by kind and stratum, the number of cases, its own best baseline, and the main figures of each method."""
     return {
-        kind: {name: _stratum(suggested, split.test, wanted, seed) for name, wanted in some.items()}
+        kind: {name: _stratum(suggested, split.test, wanted, baselines, seed) for name, wanted in some.items()}
         for kind, some in strata(split).items()
     }
 
 
-def _stratum(suggested: Mapping[str, Suggested], cases: Sequence[Case], wanted: Targets, seed: int) -> dict[str, Any]:
+def _stratum(
+    suggested: Mapping[str, Suggested], cases: Sequence[Case], wanted: Targets, baselines: Sequence[str], seed: int
+) -> dict[str, Any]:
     everything = [wanted(case, case.targets) for case in cases]
     novel = [wanted(case, case.novel_targets) for case in cases]
     found: Figures = {name: {} for name in suggested}
-    for prefix, targets in (("", everything), (NOVEL, novel)):
+    best: dict[str, str | None] = {}
+    for view, prefix, targets in (("all", "", everything), ("novel", NOVEL, novel)):
         scores = {
             name: score(one.novel if prefix else one.everything, targets)[MAIN] for name, one in suggested.items()
         }
         for name, values in scores.items():
             found[name][f"{prefix}{MAIN}"] = _mean(values)
-        _add_intervals(found, scores, prefix, None, seed)
-    return {"cases": sum(map(bool, everything)), "novel_cases": sum(map(bool, novel)), "methods": found}
+        reference = best_of(scores, baselines)
+        _add_intervals(found, scores, prefix, reference, seed)
+        best[view] = reference if any(targets) else None
+    return {
+        "cases": sum(map(bool, everything)),
+        "novel_cases": sum(map(bool, novel)),
+        "best_baseline": best,
+        "methods": found,
+    }
 
 
-def _add_intervals(found: Figures, values: Mapping[str, Floats], prefix: str, best: str | None, seed: int) -> None:
-    """Add the 95% interval of `MAIN` and, with `best`, the ratio to that method and its interval."""
+def best_of(hits: Mapping[str, Floats], baselines: Sequence[str]) -> str:
+    """Return the baseline with the most `hits`, (cases,) with NaN where none can be; of equals, the first."""
+    return max(baselines, key=lambda name: float(np.nansum(hits[name])))
+
+
+def _add_intervals(found: Figures, values: Mapping[str, Floats], prefix: str, best: str, seed: int) -> None:
+    """Add the 95% interval of `MAIN`, the ratio to the method `best`, and its interval."""
     names = list(values)
     columns = np.stack([values[name] for name in names], axis=1)
     columns = columns[~np.isnan(columns).any(axis=1)]
     if not len(columns):
         return
     means = resampled_means(columns, seed)
+    reference = names.index(best)
     for place, name in enumerate(names):
         found[name][f"{prefix}{MAIN}_ci"] = interval(means[:, place])
-        if best is not None:
-            reference = names.index(best)
-            over = ratios(means[:, place], means[:, reference])
-            score_of, score_best = columns[:, place].mean(), columns[:, reference].mean()
-            found[name][f"{prefix}vs_best"] = float(score_of / score_best) if score_best else float("nan")
-            usable = over[np.isfinite(over)]
-            found[name][f"{prefix}vs_best_ci"] = interval(usable) if len(usable) else None
+        found[name][f"{prefix}vs_best"], found[name][f"{prefix}vs_best_ci"] = ratio(
+            columns[:, (place, reference)], means[:, (place, reference)]
+        )
+
+
+def ratio(columns: Floats, means: Floats) -> tuple[float, tuple[float, float] | None]:
+    """Return the mean of the first of two columns over that of the second, and its interval from resampled `means`.
+
+    NaN and None where the second has nothing.
+    """
+    over = ratios(means[:, 0], means[:, 1])
+    usable = over[np.isfinite(over)]
+    first, second = columns.mean(axis=0)
+    return float(first / second) if second else float("nan"), interval(usable) if len(usable) else None
 
 
 def _mean(values: Floats) -> float:

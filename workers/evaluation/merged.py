@@ -84,6 +84,8 @@ class Merged:
     """Orders the shopper's list when it is written (`direct.ranker`)."""
     bought_s: float = 0.0
     """See `behaviour.bought_s`."""
+    retrieval: bool = True
+    """Whether co-click, words and popular queries add to the lists."""
 
     def suggest(self, cases: Sequence[Case], k: int = K, *, novel: bool = False) -> Lists:
         """See `Method.suggest`. For all targets nothing is left out; for novel ones, what a request leaves out."""
@@ -95,9 +97,10 @@ class Merged:
         proposals = from_u2q(self._written(case, novel=novel))
         triggers = live_triggers(behaviour, self.catalogue, CO_CLICK_TRIGGERS)
         proposals += from_x2q(triggers[:MAX_TRIGGERS], self._list_of, self.now)
-        proposals += from_co_click(triggers, self.catalogue)
-        proposals += from_text(triggers, self.catalogue)
-        proposals += from_popular(self.catalogue, case.profile, k + POPULAR_SPARE, self.now)
+        if self.retrieval:
+            proposals += from_co_click(triggers, self.catalogue)
+            proposals += from_text(triggers, self.catalogue)
+            proposals += from_popular(self.catalogue, case.profile, k + POPULAR_SPARE, self.now)
         refuse = refusal_of(behaviour, case.profile, self.catalogue, self.now, self.bought_s)
         hints = merge(proposals, k, exclude, refuse=refuse)
         return [hint.query for hint in hints if not novel or hint.query not in case.searched]

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from service.contracts.text import near_key
 
 CUTS: Final = (3, 6, 10)
+SHOWN: Final = 6
+"""Hints that a shopper sees at once; the main figures are of these."""
 Floats = NDArray[np.float64]
 
 

@@ -12,7 +12,8 @@ _STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; padding: 0 1rem; color: #1d2433 }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
 table { border-collapse: collapse; width: 100%; font-size: .87rem }
-th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid #dfe3ea }
+th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid #dfe3ea;
+  white-space: pre-line }
 figure { display: inline-block; margin: .6rem .6rem 0 0; width: 31rem; max-width: 100% }
 img { width: 100% } figcaption { color: #5b6475; font-size: .85rem }
 """

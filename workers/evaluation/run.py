@@ -1,49 +1,41 @@
 """One evaluation from dataset to report: split, tune, generate, measure."""
 
-import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import polars as pl
 from polars.exceptions import PolarsError
 
 from service.contracts.errors import ArtefactError, ConfigError
-from service.contracts.settings import Settings, VllmSettings
+from service.contracts.settings import Settings
 from service.ranking.catalogue import Catalogue
 from workers.common.dataset import ITEMS, Dataset
-from workers.common.generator import Generation
-from workers.common.prompt import with_reasons
-from workers.common.ranked_list import Ranker, candidates_taught, open_ranker, plain_taught, ranker_beside
+from workers.common.ranked_list import Ranker, open_ranker, ranker_beside
 from workers.common.timed import timed
 from workers.evaluation import checkpoint, learned
+from workers.evaluation.ask import ROWS, URL, Advance, Asker, Rendered
 from workers.evaluation.baselines import NAMES, tuned_baselines
+from workers.evaluation.by_case import by_case
 from workers.evaluation.cases import Split, read_split
 from workers.evaluation.generate import generate
 from workers.evaluation.judge import judge_of, judged
 from workers.evaluation.measure import MAIN, NOVEL, Suggested, by_stratum, measure
-from workers.evaluation.merged import InContext, Merged, trigger_lists, trigger_prompts
 from workers.evaluation.methods import Method, Tuned
-from workers.evaluation.model import ModelLists, candidates_of, plain_prompt_of, prompt_of, quality
+from workers.evaluation.model import ModelLists, quality
 from workers.evaluation.next_query import likeliest
 from workers.evaluation.sample_shop import sample_shop
-from workers.evaluation.server import preflight, serving
+from workers.evaluation.server import preflight
+from workers.evaluation.shown import drawn
 from workers.evaluation.words import WordIndex
 
-MERGED: Final = "aigq"
-CONTEXT: Final = "popular_context"
-WITHOUT: Final = "without_model"
-"""As served if there were no model: what lists of a model add is `MERGED` over this."""
-_URL: Final = "AIGQ_VLLM_URL"
 Report = dict[str, Any]
 """The figures as JSON values; docs/evaluation.md says what each is."""
-Advance = Callable[[str, int, int], None]
-"""Called with a stage's name, how much of it was done (parameter sets, prompts), and how much there is."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +52,25 @@ class Plan:
     next_query: frozenset[str] = frozenset()
     judge: Path | None = None
     ranker: Path | None = None
+    think: Path | None = None
+    """The checkpoint of the triggers' lists, if it is not the one served."""
     cases: int = 2000
     learners: int = 50_000
     min_items: int = 1
     seed: int = 7
+    show: int = 0
+    """Shoppers to draw and tell of."""
 
 
-def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
-    """Return the report of `plan`.
+class Evaluation(NamedTuple):
+    """The report, and what every row suggested for each case (`by_case`)."""
+
+    report: Report
+    cases: pl.DataFrame
+
+
+def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Evaluation:
+    """Return the evaluation of `plan`.
 
     Raises:
         ArtefactError: dataset or checkpoint cannot be used; the message names the file and the fix.
@@ -90,13 +93,16 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
         with timed(seconds, "models"), TemporaryDirectory() as folder:
             with closing(learned.catalogue(dataset, split, Path(folder))) as catalogue:
                 report["generation"] = {}
+                asker = Asker(split, catalogue, settings, ranker, advance)
                 for place, (name, path) in enumerate(plan.models.items()):
-                    ask = likeliest if name in plan.next_query else generate
-                    asked = _ask(name, path, split, catalogue, settings, advance, ranker, ask=ask, merged=place == 0)
-                    suggested |= {one.name: Suggested.by(one, split.test) for one in asked.methods}
-                    if asked.triggers is not None:
-                        report["triggers"] = asked.triggers
-                    report["generation"][name] = _generation(asked, split, catalogue, index, path)
+                    how = likeliest if name in plan.next_query else generate
+                    rows: list[Method] = []
+                    if place:
+                        lists = asker.alone(name, path, how)
+                    else:
+                        lists, rows, report["triggers"] = asker.served(name, path, plan.think, how)
+                    suggested |= {one.name: Suggested.by(one, split.test) for one in (lists, *rows)}
+                    report["generation"][name] = _generation(lists, asker.rendered[name], catalogue, index, path)
             report |= {key: report["generation"][next(iter(plan.models))][key] for key in _TOP_LEVEL}
     with timed(seconds, "measure"):
         names = [one.name for one in baselines]
@@ -105,22 +111,27 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
             shown = {name: one.novel for name, one in suggested.items()}
             for name, figures in judged(shown, split, scorer, plan.seed).items():
                 report["methods"][name] |= figures
-        report["strata"] = by_stratum(suggested, split, plan.seed)
+        report["strata"] = by_stratum(suggested, split, names, plan.seed)
         report["targets"] = _targets(split, index)
     report["cold"] = report["strata"]["history"]["cold"]["methods"]
     report["tuned"] = {one.name: _tuned(one) for one in baselines}
+    if plan.show:
+        told = {name: one for name, one in suggested.items() if name not in names}
+        best = report["best_baseline"]["novel"]
+        report["shown"] = drawn({best: suggested[best], **told}, split, plan.show, plan.seed)
     report["seconds"] = seconds
-    return report
+    return Evaluation(report, by_case(suggested, split.test))
 
 
 def _check(plan: Plan) -> None:
     """Refuse what cannot end well before anything takes time."""
-    if taken := plan.models.keys() & {MERGED, WITHOUT, CONTEXT, *NAMES}:
+    if taken := plan.models.keys() & {*ROWS, *NAMES}:
         raise ConfigError(f"{', '.join(sorted(taken))}: is the name of another row; give the checkpoint another one")
-    for path in plan.models.values():
+    checkpoints = [*plan.models.values(), *([plan.think] if plan.models and plan.think else [])]
+    for path in checkpoints:
         checkpoint.check(path)
     # The first may be on a server that is there.
-    if len(plan.models) > (1 if _URL in os.environ else 0):
+    if len(checkpoints) > (1 if URL in os.environ else 0):
         preflight()
 
 
@@ -149,82 +160,6 @@ def _split(dataset: Dataset, plan: Plan) -> Split:
 _TOP_LEVEL: Final = ("format_valid", "in_catalogue", "dup_rate", "tokens_plain", "tokens_compressed")
 
 
-@dataclass(frozen=True)
-class _Asked:
-    lists: ModelLists
-    methods: Sequence[Method]
-    plain: Mapping[str, str]
-    """The prompts in plain language, by user id."""
-    compressed: Mapping[str, str]
-    """And in the prompt's own tokens."""
-    triggers: Report | None = None
-    """What became of the triggers' lists, of the model that is served."""
-
-
-def _ask(
-    name: str,
-    path: Path,
-    split: Split,
-    catalogue: Catalogue,
-    settings: Settings,
-    advance: Advance,
-    ranker: Ranker | None,
-    *,
-    ask: Callable[..., Coroutine[Any, Any, dict[str, Generation]]],
-    merged: bool,
-) -> _Asked:
-    """Return the lists of one checkpoint and, if it is the one served, the merged lists with it and without."""
-    words = {item_id: item.words for item_id, item in catalogue.items(list(split.items)).items()}
-    titles = {item_id: item.title for item_id, item in split.items.items()}
-    limit = candidates_taught(path)
-    compressed: dict[str, str] = {}
-    plain: dict[str, str] = {}
-    for case in split.test:
-        told = candidates_of(case, ranker, catalogue, split.now, limit)
-        compressed[case.user_id] = prompt_of(case, words, split.now, told)
-        plain[case.user_id] = plain_prompt_of(case, titles, split.now, told)
-    prompts = plain if plain_taught(path) else compressed
-    think = settings.think
-    triggers = trigger_prompts(split, split.test, catalogue, think.max_items) if merged else {}
-    if think.reasoning:
-        triggers = {key: with_reasons(prompt) for key, prompt in triggers.items()}
-    advance(f"vLLM for {name}", 0, 1)
-    with _server(path, name, settings, given=merged) as vllm:
-        advance(f"vLLM for {name}", 1, 1)
-        generations: dict[str, Generation] = {}
-        for how, wanted, what in ((vllm, prompts, name), (think.asks(vllm), triggers, f"triggers of {name}")):
-            some = list(dict.fromkeys(wanted.values()))
-            if some:
-                generations |= asyncio.run(ask(how, some, partial(_told, advance, what, len(some))))
-    lists = ModelLists(name, prompts, generations, catalogue.refuses)
-    if not merged:
-        return _Asked(lists, [lists], plain, compressed)
-    drops: Counter[str] = Counter()
-    x2q = trigger_lists(triggers, generations, catalogue.refuses, drops)
-    nothing = ModelLists(name, prompts, {}, catalogue.refuses)
-    served: list[Method] = [
-        InContext(CONTEXT, catalogue, split.now),
-        Merged(WITHOUT, nothing, {}, catalogue, split.now, ranker),
-        Merged(MERGED, lists, x2q, catalogue, split.now, ranker),
-    ]
-    about = {"asked": len(triggers), "filled": len(x2q), "reasoning": think.reasoning, "drops": dict(drops)}
-    return _Asked(lists, [lists, *served], plain, compressed, about)
-
-
-def _told(advance: Advance, stage: str, total: int, done: int) -> None:
-    advance(stage, done, total)
-
-
-@contextmanager
-def _server(path: Path, name: str, settings: Settings, *, given: bool) -> Iterator[VllmSettings]:
-    """Use the server that AIGQ_VLLM_URL names for the main checkpoint; start one otherwise."""
-    if given and _URL in os.environ:
-        yield settings.vllm
-        return
-    with serving(path, name, settings.vllm) as vllm:
-        yield vllm
-
-
 def _about(dataset: Dataset, split: Split, plan: Plan) -> Report:
     shown = ("source", "generator", "shop_hash", "seed", "shoppers", "days", "events", "from", "to")
     return {
@@ -241,9 +176,8 @@ def _about(dataset: Dataset, split: Split, plan: Plan) -> Report:
     }
 
 
-def _generation(asked: _Asked, split: Split, catalogue: Catalogue, index: WordIndex, path: Path) -> Report:
-    lists = asked.lists
-    found = quality([lists.generations.get(lists.prompts[case.user_id]) for case in split.test], catalogue.refuses)
+def _generation(lists: ModelLists, rendered: Rendered, catalogue: Catalogue, index: WordIndex, path: Path) -> Report:
+    found = quality([lists.generations.get(prompt) for prompt in lists.prompts.values()], catalogue.refuses)
     return {
         "checkpoint": path.name,
         "format_valid": found.format_valid,
@@ -251,8 +185,8 @@ def _generation(asked: _Asked, split: Split, catalogue: Catalogue, index: WordIn
         "dup_rate": found.dup_rate,
         "nothing_rate": found.nothing_rate,
         "drops": found.drops,
-        "tokens_plain": checkpoint.mean_tokens(path, list(asked.plain.values())),
-        "tokens_compressed": checkpoint.mean_tokens(path, list(asked.compressed.values())),
+        "tokens_plain": checkpoint.mean_tokens(path, list(rendered.plain.values())),
+        "tokens_compressed": checkpoint.mean_tokens(path, list(rendered.compressed.values())),
     }
 
 

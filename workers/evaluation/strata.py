@@ -1,9 +1,10 @@
-"""Strata: by how much is known of the shopper, by how frequent the target is, by locale."""
+"""Strata: by how much is known of the shopper, by how frequent the target is, by a new latest item, by locale."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import accumulate
 from typing import Final
 
+from service.contracts.codecs import QUERY_TYPES
 from workers.evaluation.cases import Case, Split
 
 COLD_EVENTS: Final = 2
@@ -32,13 +33,20 @@ def bands(split: Split) -> Mapping[str, str]:
     return {query: _BANDS[min(2, 3 * seen // total)] for (query, _), seen in zip(ranked, before, strict=False)}
 
 
+def latest_item(case: Case) -> str | None:
+    """Return the item that the shopper last clicked, put in the cart or bought, if any."""
+    return next((act.ref for act in reversed(case.history) if act.type not in QUERY_TYPES), None)
+
+
 def strata(split: Split) -> dict[str, dict[str, Targets]]:
     """Return the strata of the test cases by kind and name."""
     band_of = bands(split)
+    seen = {act.ref for shopper in split.learners for act in shopper.history if act.type not in QUERY_TYPES}
     locales = sorted({case.profile.get("locale", "") for case in split.test})
     kinds: dict[str, dict[str, Targets]] = {
         "history": {name: _by_history(name) for name in ("cold", "warm", "heavy")},
         "target": {name: _by_band(name, band_of) for name in _BANDS},
+        "item": {"seen": _by_item(seen, new=False), "unseen": _by_item(seen, new=True)},
     }
     if locales != [""]:
         kinds["locale"] = {locale or "unknown": _by_locale(locale) for locale in locales}
@@ -51,6 +59,14 @@ def _by_history(name: str) -> Targets:
 
 def _by_locale(locale: str) -> Targets:
     return lambda case, targets: targets if case.profile.get("locale", "") == locale else ()
+
+
+def _by_item(seen: Collection[str], *, new: bool) -> Targets:
+    def targets_of(case: Case, targets: Sequence[str]) -> Sequence[str]:
+        item = latest_item(case)
+        return targets if item is not None and (item not in seen) == new else ()
+
+    return targets_of
 
 
 def _by_band(name: str, band_of: Mapping[str, str]) -> Targets:

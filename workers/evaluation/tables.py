@@ -4,6 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from workers.evaluation import oracles, shown
+from workers.evaluation.metrics import SHOWN
+
 Row = tuple[str, ...]
 _NOTHING: Final = "-"
 
@@ -26,8 +29,9 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
         *([_oracles(report["oracles"])] if "oracles" in report else []),
         _lists(report),
         *([_generation(report)] if "generation" in report else []),
-        *(_strata(kind, some) for kind, some in report["strata"].items()),
+        *(of(kind, some) for kind, some in report["strata"].items() for of in (_strata, _strata_ratios)),
         _tuning(report),
+        *(_shopper(place, one) for place, one in enumerate(report.get("shown", ()), 1)),
     ]
 
 
@@ -56,13 +60,18 @@ def _hits(report: Mapping[str, Any], prefix: str, title: str, view: str) -> Tabl
     )
 
 
-def _oracles(found: Mapping[str, Any]) -> Table:
+def _oracles(views: Mapping[str, Any]) -> Table:
     rows = [
-        (name, percent(found[name]["hr@6"]), f"{percent(found[name]['low'])} to {percent(found[name]['high'])}")
-        for name in ("oracle_visible", "oracle")
+        (name, *(f"{percent(one[name]['hr@6'])} [{_interval(_span(one[name]), percent)}]" for one in views.values()))
+        for name in oracles.NAMES
     ]
-    about = "From the shop's own report: other cases and another cut-off, so only roughly comparable."
-    return Table(f"Oracles ({found['cases']:,} other cases)", about, ("oracle", "HR@6", "95%"), rows, brief=True)
+    about = "HR@6 by the shop's own report: the same cut-off and the first of these shoppers, bots left out."
+    heads = ("oracle", *(f"{view} ({one['cases']:,})" for view, one in views.items()))
+    return Table("What is possible: oracles", about, heads, rows, brief=True)
+
+
+def _span(found: Mapping[str, float | None]) -> tuple[float | None, float | None]:
+    return found["low"], found["high"]
 
 
 def _lists(report: Mapping[str, Any]) -> Table:
@@ -72,6 +81,7 @@ def _lists(report: Mapping[str, Any]) -> Table:
             percent(found["in_catalogue"]),
             percent(found["distinct"]),
             percent(found["coverage"]),
+            percent(found["coverage@6"]),
             _number(found["novelty_bits"], 1),
             _number(found["length"], 1),
             _number(found.get("judge@6")),
@@ -80,11 +90,12 @@ def _lists(report: Mapping[str, Any]) -> Table:
         for name, found in report["methods"].items()
     ]
     real = report["targets"]
-    rows.append(("(real searches)", percent(real["in_catalogue"]), "", percent(real["coverage"]), "", "", "", ""))
-    heads = ("method", "in catalogue", "distinct", "categories", "novelty, bits", "length", "judge", "95%")
+    rows.append(("(real searches)", percent(real["in_catalogue"]), "", percent(real["coverage"]), "", "", "", "", ""))
+    heads = ("method", "in catalogue", "distinct", "categories", "of 6", "novelty", "length", "judge", "95%")
     items = report["data"]["min_items"]
     about = (
-        f"In catalogue: all content words together in {items} item(s). Categories: share of them that lists reach. "
+        f"In catalogue: all content words together in {items} item(s). Categories: share of them "
+        "that lists (of 6: their first six) reach. Novelty in bits. "
         "Judge (--judge): clicks that a CTR ranker of other shoppers predicts on the first six, if all are looked at."
     )
     return Table("What the lists are like (novel lists)", about, heads, rows, brief=True)
@@ -125,6 +136,32 @@ def _strata(kind: str, some: Mapping[str, Any]) -> Table:
     return Table(f"HR@6 by {kind}", "The number of cases is in brackets.", heads, rows, brief=kind == "history")
 
 
+def _strata_ratios(kind: str, some: Mapping[str, Any]) -> Table:
+    names = list(next(iter(some.values()))["methods"])
+    views = [(one, view, prefix) for one in some.items() for view, prefix in (("all", ""), ("novel", "novel_"))]
+    heads = (
+        "method",
+        *(
+            f"{name}{', novel' * bool(prefix)} / {found['best_baseline'][view] or _NOTHING}"
+            for (name, found), view, prefix in views
+        ),
+    )
+    rows = [(name, *(_ratio(found["methods"][name], prefix) for (_, found), _, prefix in views)) for name in names]
+    about = "Each stratum has the baseline that is best in it; 95% intervals, paired."
+    return Table(f"HR@6 over the best baseline, by {kind}", about, heads, rows, brief=kind == "history")
+
+
+def _ratio(found: Mapping[str, Any], prefix: str) -> str:
+    value, pair = found.get(f"{prefix}vs_best"), found.get(f"{prefix}vs_best_ci")
+    return _number(value, 2) if pair is None else f"{_number(value, 2)} [{pair[0]:.2f}, {pair[1]:.2f}]"
+
+
+def _shopper(place: int, one: shown.Shown) -> Table:
+    profile = ", ".join(one["profile"].values())
+    title = f"Shopper {place}: {one['user_id']}, {one['events']:,} events{f', {profile}' if profile else ''}"
+    return Table(title, "", ("", f"the first {SHOWN}, as served; ✓: searched next"), shown.lines(one), brief=True)
+
+
 def _tuning(report: Mapping[str, Any]) -> Table:
     rows = [
         (
@@ -154,5 +191,5 @@ def _number(value: float | None, digits: int = 3) -> str:
     return _NOTHING if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _interval(pair: Sequence[float] | None, shown: Any) -> str:
+def _interval(pair: Sequence[float | None] | None, shown: Any) -> str:
     return _NOTHING if pair is None else f"{shown(pair[0])} to {shown(pair[1])}"

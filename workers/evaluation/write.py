@@ -1,4 +1,4 @@
-"""Writes a report: JSON for scripts, one page for people."""
+"""Writes a report: JSON for scripts, one page for people, and what was suggested for each case."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
+import polars as pl
 
+from workers.evaluation import by_case
 from workers.evaluation.page import render
 from workers.evaluation.plots import draw
 from workers.evaluation.tables import tables
@@ -25,9 +27,10 @@ _BASELINES: Final = (
 )
 
 
-def write(report: Mapping[str, Any], out: Path) -> Path:
-    """Write `report.json` and the page into the directory `out`; return the page's path."""
+def write(report: Mapping[str, Any], cases: pl.DataFrame, out: Path) -> Path:
+    """Write `report.json`, the page and `cases.parquet` into the directory `out`; return the page's path."""
     out.mkdir(parents=True, exist_ok=True)
+    cases.write_parquet(out / by_case.FILE)
     (out / JSON).write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
     page = out / PAGE
     plots = draw(report)
@@ -43,4 +46,6 @@ def introduction(report: Mapping[str, Any]) -> list[str]:
         f"Dataset {data['name']}: {data['cases']:,} of {data['available_cases']:,} test shoppers who search after the "
         f"cut-off {cut}; {data['learners']:,} shoppers to learn from, {data['validation_cases']:,} cases to tune on."
     )
-    return [sample, _CASES, _BASELINES]
+    seconds = report["seconds"]
+    stages = ", ".join(f"{stage} {took:.0f}" for stage, took in seconds.items())
+    return [sample, f"It took {sum(seconds.values()):.0f} seconds: {stages}.", _CASES, _BASELINES]

@@ -86,6 +86,38 @@ def report_command(
         typer.echo(orjson.dumps(found.summary()))
 
 
+@app.command("attraction", epilog="Example: aigq shop attraction data/shop --lists report/cases.parquet --json")
+def attraction_command(
+    data: Annotated[Path, typer.Argument(help="dataset directory that aigq shop generate made")],
+    lists: Annotated[Path, typer.Option(help="cases.parquet, which aigq evaluate --out writes")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="print the figures as one JSON line at the end")] = False,
+) -> None:
+    """Judge lists by the true click model: how likely a shopper who looks at a hint clicks it."""
+    from workers.shop.report.attraction import judge_lists, read_lists  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        known = read_lists(lists)
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            task = progress.add_task("shoppers", total=known["user_id"].n_unique())
+            found = judge_lists(Dataset(data), known, Shop(), lambda: progress.advance(task))
+    except AigqError as error:
+        typer.echo(f"aigq shop attraction: {error}", err=True)
+        raise typer.Exit(1) from None
+    title = f"True chance of a click on each of the first six, if looked at ({found.cases:,} shoppers)"
+    table = RichTable("method", "attraction", "95%", "unknown to the shop", title=title, title_justify="left")
+    for name, one in found.methods.items():
+        table.add_row(name, f"{one.attraction:.4f}", f"{one.low:.4f} to {one.high:.4f}", f"{one.unknown:.1%}")
+    Console(stderr=True).print(table)
+    if as_json:
+        methods = {
+            name: {"attraction@6": one.attraction, "attraction@6_ci": (one.low, one.high), "unknown": one.unknown}
+            for name, one in found.methods.items()
+        }
+        typer.echo(orjson.dumps({"cases": found.cases, "left_out": found.left_out, "methods": methods}))
+
+
 @app.command("hash", epilog="Example: aigq shop hash")
 def hash_command() -> None:
     """Print the digest of the shop's data files and of the generator's version."""

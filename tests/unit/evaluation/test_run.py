@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -13,20 +14,27 @@ from tests.unit.evaluation.shops import CUT, write
 from workers.common.dataset import Dataset
 from workers.evaluation import checkpoint, oracles
 from workers.evaluation.baselines import NAMES
+from workers.evaluation.by_case import FILE, HITS, read_hits
 from workers.evaluation.commands import app
 from workers.evaluation.libraries import optional
 from workers.evaluation.plots import CAPTIONS
-from workers.evaluation.run import Plan, evaluate
+from workers.evaluation.run import Evaluation, Plan, evaluate
+from workers.evaluation.strata import COLD_EVENTS
 from workers.evaluation.tables import percent, tables
 from workers.evaluation.write import introduction
 from workers.evaluation.write import write as write_report
 
 
 @pytest.fixture(scope="module")
-def report(journey_data: Dataset) -> dict[str, Any]:
-    """Return the report on the journeys, as a script would read it."""
-    found = evaluate(Plan(journey_data.root), Settings(), lambda _stage, _done, _total: None)
-    parsed: dict[str, Any] = orjson.loads(orjson.dumps(found))
+def evaluation(journey_data: Dataset) -> Evaluation:
+    """Return the evaluation on the journeys."""
+    return evaluate(Plan(journey_data.root), Settings(), lambda _stage, _done, _total: None)
+
+
+@pytest.fixture(scope="module")
+def report(evaluation: Evaluation) -> dict[str, Any]:
+    """Return its report as a script would read it."""
+    parsed: dict[str, Any] = orjson.loads(orjson.dumps(evaluation.report))
     return parsed
 
 
@@ -40,8 +48,9 @@ def test_the_report_has_what_scripts_read(report: dict[str, Any]) -> None:
             assert 0 <= low <= found[f"{prefix}hr@6"] <= high <= 1
         assert found["distinct"] == 1
         assert found["in_catalogue"] == 1
+        assert 0 < found["coverage@6"] <= found["coverage"] <= 1
     assert report["methods"]["co_click"]["novel_hr@6"] == 1
-    assert set(report["strata"]) == {"history", "target", "locale"}
+    assert set(report["strata"]) == {"history", "target", "item", "locale"}
     assert report["data"]["cases"] == report["data"]["available_cases"] == 40
     assert report["data"]["cut_off"] == CUT
 
@@ -55,20 +64,64 @@ def test_methods_are_compared_with_the_best_baseline(report: dict[str, Any]) -> 
         assert report["methods"][best][f"{prefix}vs_best_ci"] == [1, 1]
 
 
-def test_the_page_stands_alone(report: dict[str, Any], tmp_path: Path) -> None:
+def test_each_stratum_has_its_own_best_baseline(report: dict[str, Any]) -> None:
+    """What is best for all may be poor for cold shoppers, of whom nothing is known."""
+    for some in report["strata"].values():
+        for found in some.values():
+            for view, prefix in (("all", ""), ("novel", "novel_")):
+                rates = {name: one[f"{prefix}hr@6"] for name, one in found["methods"].items()}
+                best = found["best_baseline"][view]
+                if best is None:
+                    assert not found["novel_cases" if prefix else "cases"]
+                elif any(rates.values()):
+                    assert rates[best] == max(rates.values())
+                    assert found["methods"][best][f"{prefix}vs_best_ci"] == [1, 1]
+    cold = report["strata"]["history"]["cold"]
+    assert report["cold"] == cold["methods"]
+    best = cold["best_baseline"]["all"]
+    rates = {name: one["hr@6"] for name, one in report["cold"].items()}
+    assert report["cold"]["repeat"]["vs_best"] == pytest.approx(rates["repeat"] / rates[best])
+    # Nobody is heavy here: no ratio, rather than a made-up one.
+    assert report["strata"]["history"]["heavy"]["cases"] == 0
+    assert "vs_best" not in report["strata"]["history"]["heavy"]["methods"]["popular"]
+
+
+def test_the_page_stands_alone(report: dict[str, Any], evaluation: Evaluation, tmp_path: Path) -> None:
     """Plots are inside, nothing is fetched, and equal reports give equal bytes."""
-    page = write_report(report, tmp_path / "one").read_text(encoding="utf-8")
+    page = write_report(report, evaluation.cases, tmp_path / "one").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == len(CAPTIONS)
     assert "http://" not in page
     assert "https://" not in page
     assert all(f"<td>{name}</td>" in page for name in NAMES)
-    assert page == write_report(report, tmp_path / "two").read_text(encoding="utf-8")
+    assert page == write_report(report, evaluation.cases, tmp_path / "two").read_text(encoding="utf-8")
     assert orjson.loads((tmp_path / "one" / "report.json").read_bytes()) == report
+    assert "shown" not in report
+
+
+def test_each_case_has_its_hits_and_lists(report: dict[str, Any], evaluation: Evaluation, tmp_path: Path) -> None:
+    """Beside the report, in the order of the cases, so that the figures can be made of it again."""
+    write_report(report, evaluation.cases, tmp_path)
+    hits = read_hits(tmp_path)
+    assert hits is not None
+    assert hits.columns == list(HITS)
+    for name, found in report["methods"].items():
+        some = hits.filter(pl.col("method") == name)
+        assert some["hit"].mean() == pytest.approx(found["hr@6"])
+        assert some["novel_hit"].mean() == pytest.approx(found["novel_hr@6"])
+        cold = some.filter(pl.col("events") <= COLD_EVENTS)
+        assert cold["hit"].mean() == pytest.approx(report["cold"][name]["hr@6"])
+    lists = pl.read_parquet(tmp_path / FILE)["novel_queries"].list.len()
+    assert lists.min() == lists.max() == 10
+    assert read_hits(tmp_path / "nowhere") is None
+    (tmp_path / FILE).write_bytes(b"nonsense")
+    with pytest.raises(ArtefactError, match="cannot be read"):
+        read_hits(tmp_path)
 
 
 def test_tables_are_rectangular(report: dict[str, Any]) -> None:
     """Each row has a cell a head; oracles and generations come in if they are there."""
-    bounds = {"cases": 9, **{name: {"hr@6": 0.3, "low": 0.2, "high": 0.4} for name in ("oracle_visible", "oracle")}}
+    rates = {name: {"hr@6": 0.3, "low": 0.2, "high": 0.4} for name in oracles.NAMES}
+    bounds = {view: {"cases": 9, **rates} for view in ("all", "novel", "cold")}
     generation = {"format_valid": 1.0, "in_catalogue": 0.5, "dup_rate": 0.1, "nothing_rate": 0.0,
                   "tokens_plain": None, "tokens_compressed": 99.5}  # fmt: skip
     found = tables({**report, "oracles": bounds, "generation": {"m": generation}})
@@ -77,8 +130,25 @@ def test_tables_are_rectangular(report: dict[str, Any]) -> None:
     assert percent(None) == percent(float("nan")) == "-"
 
 
+def test_shoppers_are_shown_on_request(journey_data: Dataset, tmp_path: Path) -> None:
+    """In the terminal, in the JSON and on the page; none unless asked for."""
+    arguments = ["--data", str(journey_data.root), "--baselines-only", "--json", "--show", "2", "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    found = orjson.loads(done.stdout)
+    shown = found["shown"]
+    assert [list(one["suggested"]) for one in shown] == [[found["best_baseline"]["novel"]]] * 2
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for one in shown:
+        assert f"{one['user_id']}, {one['events']} events" in page
+        assert one["user_id"] in done.stderr
+    assert "✓" in done.stderr
+
+
 def test_the_sample_is_stated(report: dict[str, Any]) -> None:
-    """How many of how many, and where the cut-off lies."""
+    """How many of how many, where the cut-off lies, and how long it took."""
+    known = introduction({**report, "seconds": {"read": 1.4, "baselines": 79.1}})
+    assert known[1] == "It took 80 seconds: read 1, baselines 79."
     assert "40 of 40 test shoppers" in introduction(report)[0]
     assert "2027-01-10T08:00" in introduction(report)[0]
 
@@ -153,10 +223,16 @@ def test_a_broken_dataset_is_named(journey_data: Dataset, tmp_path: Path) -> Non
 
 def test_oracles_are_read_from_the_shops_report(tmp_path: Path) -> None:
     """From its output as it is: the last line is the JSON."""
-    rate = {"hr@6": 0.3, "low": 0.2, "high": 0.4}
+    rates = {name: {"hr@6": 0.3, "low": 0.2, "high": 0.4} for name in oracles.NAMES}
+    some = {"cases": 90, "methods": {**rates, "repeat": rates["oracle"]}}
     file = tmp_path / "oracles.json"
-    file.write_bytes(b"a table\n" + orjson.dumps({"oracle": rate, "oracle_visible": rate, "oracle_cases": 600}) + b"\n")
-    assert oracles.read(file) == {"cases": 600, "oracle": rate, "oracle_visible": rate}
+    found = {**rates, "oracle_cases": 600, "cold": some, "novel": some}
+    file.write_bytes(b"a table\n" + orjson.dumps(found) + b"\n")
+    assert oracles.read(file) == {
+        "all": {"cases": 600, **rates},
+        "novel": {"cases": 90, **rates},
+        "cold": {"cases": 90, **rates},
+    }
     file.write_bytes(b"{}")
     with pytest.raises(ArtefactError, match="aigq shop report"):
         oracles.read(file)

@@ -15,7 +15,8 @@ def _report(hit_rate: float, name: str = "shop") -> dict[str, Any]:
     return {
         "data": {"name": name, "cut_off": 1.0, "cases": 10},
         "methods": {"popular": {**row, "hr@6": 0.1}, "il_sft": row},
-        "cold": {"popular": {"hr@6": 0.1}, "il_sft": {"hr@6": hit_rate}},
+        "cold": {"popular": {"hr@6": 0.1}, "il_sft": {"hr@6": hit_rate, "vs_best": hit_rate / 0.1}},
+        "tuned": {"popular": {}},
         "generation": {"il_sft": {"format_valid": 1.0, "in_catalogue": hit_rate, "dup_rate": 0.0}},
     }
 
@@ -26,6 +27,8 @@ def test_means_and_ranges() -> None:
     assert found["il_sft"]["hr@6"] == {"mean": pytest.approx(0.3), "least": 0.2, "most": 0.4, "seeds": 2}
     assert found["il_sft"]["in_catalogue"]["most"] == 0.4
     assert found["popular"]["hr@6"]["least"] == found["popular"]["hr@6"]["most"] == 0.1
+    assert found["il_sft"]["cold_vs_best"]["mean"] == pytest.approx(3)
+    assert "cold_vs_best" not in found["popular"]
     assert "judge@6" not in found["il_sft"]
     assert "in_catalogue" not in found["popular"]
 

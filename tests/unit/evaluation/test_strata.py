@@ -43,6 +43,22 @@ def test_a_case_is_in_each_band_in_which_it_has_a_target() -> None:
     assert list(kinds["history"]["cold"](case, case.targets)) == ["a", "never seen"]
 
 
+def test_items_that_nobody_learned_from() -> None:
+    """By the latest item of a shopper, whatever was searched since; who touched no item is in neither."""
+
+    def case(*items: str) -> Case:
+        acts = [Act("click", float(n), item) for n, item in enumerate(items)]
+        return Case("c", {}, [*acts, Act("search", 9.0, "never")], ("a",))
+
+    learner = Shopper("u", {}, [Act("cart", 1.0, "known"), Act("search", 2.0, "never")])
+    kinds = strata(Split(now=10.0, learners=[learner], validation=[], test=[], items={}))["item"]
+    for acts, place in ((("new", "known"), ["a"]), (("known", "new"), []), ((), [])):
+        assert list(kinds["seen"](case(*acts), ("a",))) == place
+    assert list(kinds["unseen"](case("known", "new"), ("a",))) == ["a"]
+    assert not kinds["unseen"](case("new", "known"), ("a",))
+    assert not kinds["unseen"](case(), ("a",))
+
+
 def test_without_locales_there_are_no_strata_of_them() -> None:
     """A dataset need not have profiles."""
     assert "locale" not in strata(_split(Case("c", {}, [], ("a",))))

@@ -13,11 +13,13 @@ from typer.testing import CliRunner
 
 from service.contracts.errors import ArtefactError
 from workers.common.dataset import Dataset
+from workers.common.split import cut_off, part_of
 from workers.shop.commands import app
 from workers.shop.draws import Draws, Stream
 from workers.shop.report import make as module
 from workers.shop.report.baselines import Baselines, first_distinct
-from workers.shop.report.cases import AHEAD, SUGGESTED, Act, Life, cut_off, hit_rate, lives
+from workers.shop.report.belief import Belief, Beliefs
+from workers.shop.report.cases import AHEAD, SUGGESTED, Act, Life, hit, hit_rate, lives
 from workers.shop.report.figures import measure, slope
 from workers.shop.report.published import COMPARISONS, FINDINGS
 from workers.shop.report.replay import branch, replay
@@ -31,20 +33,32 @@ def _life(user_id: str, *queries: str, after: tuple[str, ...] = ()) -> Life:
 
 
 def _lives(dataset: Dataset) -> list[Life]:
-    return list(lives(dataset.scan_events().collect(), dataset.profiles(), cut_off(dataset), frozenset()))
+    return list(lives(dataset.scan_events().collect(), dataset.profiles(), cut_off(dataset.manifest), frozenset()))
 
 
 def test_a_hit_is_word_for_word_after_normalisation() -> None:
     """Case and spaces do not matter, the seventh suggestion does not count."""
     life = _life("s1", after=("dome tent",))
-    assert life.hit(["Dome  Tent"])
-    assert not life.hit(["tent"])
-    assert not life.hit([*"abcdef", "dome tent"])
+    assert hit(["Dome  Tent"], life.after)
+    assert not hit(["tent"], life.after)
+    assert not hit([*"abcdef", "dome tent"], life.after)
+
+
+def test_cases_are_those_of_the_evaluation() -> None:
+    """Of the part test; cold with two acts or fewer; novel is what was never searched, in any spelling of it."""
+    users = [f"s{n:08}" for n in range(60)]
+    cases = [user for user in users if _life(user, after=("tent",)).is_case]
+    assert cases == [user for user in users if part_of(user) == "test"]
+    assert not _life(cases[0]).is_case
+    life = _life("me", "Dome  Tent", "stove", after=("dome tent", "lamp"))
+    assert life.cold
+    assert life.novel == ["lamp"]
+    assert not _life("me", "a", "b", "c").cold
 
 
 def test_cases_split_at_the_cut_off(dataset: Dataset) -> None:
     """What a method may see ends before the cut-off; at most three searches after it count; bots are no cases."""
-    cut, events = cut_off(dataset), dataset.scan_events().collect()
+    cut, events = cut_off(dataset.manifest), dataset.scan_events().collect()
     found = _lives(dataset)
     assert {life.user_id for life in found} == set(events["user_id"])
     assert all(act.ts < cut for life in found for act in life.before)
@@ -74,6 +88,7 @@ def test_baselines_learn_what_they_say() -> None:
     me = _life("me", "camp stove", "tent")
     learnt = Baselines.learn([*others, me])
     assert learnt.popular(me)[0] == "tent"
+    assert learnt.repeat(me, me.searched) == ["sleeping bag"]
     assert learnt.repeat(me) == ["tent", "camp stove", "sleeping bag"]
     assert learnt.co_click(_life("new", "tent"))[0] == "sleeping bag"
     assert learnt.co_click(_life("nobody")) == learnt.popular(me)
@@ -132,6 +147,20 @@ def test_a_branch_leaves_the_shopper_alone(dataset: Dataset, world: World) -> No
         assert needs == [(need.step, need.strength, list(need.values), need.last) for need in shopper.needs]
 
 
+def test_a_thread_of_another_market_is_no_interest(world: World) -> None:
+    """A Chinese shopper may have asked for what only the English part sells: beliefs go on without an area for it."""
+    beliefs = Beliefs(world)
+    sold = {group for locale, group in beliefs.groups if locale == "zh-CN"}
+    item = next(item for item in world.shop.items() if item.category.group not in sold)
+    shopper = Life("s1", "students", "zh-CN", [Act(1.0, "click", None, item.id)] * 9)
+    draws = Draws(1, Stream.ORACLE, 1)
+    profile = next(one for one in iter(lambda: world.people.draw(draws, 1.0), None) if one.locale == "zh-CN")
+    belief = Belief(beliefs, shopper, profile, 10.0, {})
+    areas = [interest for _ in range(20) for interest in belief.draw(draws).interests]
+    assert areas
+    assert all(category.group in sold for interest in areas for category in interest.categories)
+
+
 def test_cover_prefers_what_hits_more_futures() -> None:
     """Each query is chosen for the futures that the ones before it miss; what one future alone holds is left out."""
     assert cover([{"a", "b"}, {"a", "b"}, {"a"}, {"c"}, {"c"}, {"d"}]) == ["a", "c"]
@@ -158,6 +187,11 @@ def test_report_command(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.Mo
     assert {"popular", "repeat", "co_click"} <= set(figures["baselines"])
     best = max(found["hr@6"] for found in figures["baselines_on_oracle_cases"].values())
     assert best < figures["oracle"]["hr@6"] < 1
+    for view in ("cold", "novel"):
+        found = figures[view]
+        assert 0 < found["cases"] <= figures["oracle_cases"]
+        assert set(found["methods"]) == {*figures["baselines"], "oracle_visible", "oracle"}
+    assert figures["novel"]["methods"]["oracle"]["hr@6"] > figures["novel"]["methods"]["repeat"]["hr@6"]
     page = (out / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 6
     assert 'src="http' not in page

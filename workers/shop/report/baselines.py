@@ -1,7 +1,7 @@
 """The simplest ways to suggest, learnt from what was logged before the cut-off."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final, Self
@@ -21,9 +21,9 @@ _OWN = 3
 Table = dict[str, list[tuple[str, float]]]
 
 
-def first_distinct(*lists: Iterable[str], limit: int = SUGGESTED) -> list[str]:
-    """Return the first `limit` distinct queries of the lists, one list after the other."""
-    return list(dict.fromkeys(map(same, chain(*lists))))[:limit]
+def first_distinct(*lists: Iterable[str], without: Collection[str] = ()) -> list[str]:
+    """Return the first `SUGGESTED` distinct queries of the lists, one list after the other, none of `without`."""
+    return [query for query in dict.fromkeys(map(same, chain(*lists))) if query not in without][:SUGGESTED]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +50,24 @@ class Baselines:
         popular = {who: [text for text, _ in _ranked(counts, _KEPT)] for who, counts in shoppers.items()}
         return cls(popular, {trigger: _scored(counts) for trigger, counts in pairs.items()})
 
-    def popular(self, life: Life) -> list[str]:
+    def popular(self, life: Life, without: Collection[str] = ()) -> list[str]:
         """Suggest what most shoppers of the segment and locale searched."""
-        return self.popular_of.get((life.segment, life.locale), [])[:SUGGESTED]
+        return first_distinct(self._popular(life), without=without)
 
-    def repeat(self, life: Life) -> list[str]:
+    def repeat(self, life: Life, without: Collection[str] = ()) -> list[str]:
         """Suggest the shopper's own last queries, newest first, then popular ones."""
-        return first_distinct(_own(life), self.popular(life))
+        return first_distinct(_own(life), self._popular(life), without=without)
 
-    def co_click(self, life: Life) -> list[str]:
+    def co_click(self, life: Life, without: Collection[str] = ()) -> list[str]:
         """Suggest what others searched after the shopper's last queries and items, then popular ones."""
-        return first_distinct(self._related(life), self.popular(life))
+        return first_distinct(self._related(life), self._popular(life), without=without)
 
-    def repeat_and_co_click(self, life: Life) -> list[str]:
+    def repeat_and_co_click(self, life: Life, without: Collection[str] = ()) -> list[str]:
         """Suggest the last three own queries, then co-click."""
-        return first_distinct(_own(life)[:_OWN], self._related(life), self.popular(life))
+        return first_distinct(_own(life)[:_OWN], self._related(life), self._popular(life), without=without)
+
+    def _popular(self, life: Life) -> list[str]:
+        return self.popular_of.get((life.segment, life.locale), [])
 
     def _related(self, life: Life) -> list[str]:
         scores: dict[str, float] = defaultdict(float)

@@ -68,7 +68,9 @@ class Belief:
         self._events = list(self._begun())
         self._seen_groups = Counter[str]()
         for thread in self._threads.values():
-            self._seen_groups[thread.category.group] += thread.needs
+            # A query may be understood as one of a category that is not sold in the shopper's language.
+            if (profile.locale, thread.category.group) in beliefs.groups:
+                self._seen_groups[thread.category.group] += thread.needs
 
     def draw(self, draws: Draws) -> Shopper:
         """Return a state that agrees with what was seen."""

@@ -1,9 +1,11 @@
-"""Cases: what a shopper did before the cut-off, and the searches right after it that suggestions should foresee."""
+"""Cases: what a shopper did before the cut-off, and the searches right after it that suggestions should foresee.
+
+The cut-off and the shoppers are those of the offline evaluation: `workers.common.split`.
+"""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -11,13 +13,13 @@ import numpy as np
 import polars as pl
 
 from service.contracts.text import normalise
-from workers.common.dataset import Dataset
+from workers.common.split import part_of
 
 AHEAD: Final = 3
 """A hit is one of this many searches after the cut-off."""
 SUGGESTED: Final = 6
-LAST_SHARE: Final = 0.25
-"""The cut-off leaves this share of the period after it."""
+COLD_ACTS: Final = 2
+"""Of a cold shopper no more than this was seen."""
 _RESAMPLES = 2000
 _COLUMNS = ("user_id", "ts", "type", "query", "item_id", "session_id")
 _ACTS = ("search", "hint_click", "click", "cart", "purchase")
@@ -48,9 +50,31 @@ class Life:
     after: list[str] = field(default_factory=list)
     visit: int = 0
 
-    def hit(self, suggested: Sequence[str]) -> bool:
-        """Whether one of the first `SUGGESTED` is among the next searches."""
-        return any(same(text) in self.after for text in suggested[:SUGGESTED])
+    @property
+    def searched(self) -> set[str]:
+        """The queries (normalised) that the shopper asked before the cut-off."""
+        return {same(act.query) for act in self.before if act.query}
+
+    @property
+    def is_case(self) -> bool:
+        """Whether the shopper searches after the cut-off and is one of those that the evaluation reports on."""
+        return bool(self.after) and part_of(self.user_id) == "test"
+
+    @property
+    def cold(self) -> bool:
+        """Whether next to nothing was seen."""
+        return len(self.before) <= COLD_ACTS
+
+    @property
+    def novel(self) -> list[str]:
+        """The next searches that the shopper had not made before."""
+        searched = self.searched
+        return [query for query in self.after if query not in searched]
+
+
+def hit(suggested: Sequence[str], wanted: Collection[str]) -> bool:
+    """Whether one of the first `SUGGESTED` is among the `wanted` queries (normalised)."""
+    return any(same(text) in wanted for text in suggested[:SUGGESTED])
 
 
 class HitRate(NamedTuple):
@@ -62,18 +86,12 @@ class HitRate(NamedTuple):
     cases: int
 
 
-def cut_off(dataset: Dataset) -> float:
-    """Return the start of the last quarter of the period in epoch seconds."""
-    first, last = (datetime.fromisoformat(dataset.manifest[key]).timestamp() for key in ("from", "to"))
-    return last - LAST_SHARE * (last - first)
-
-
-def lives(events: pl.DataFrame, profiles: pl.DataFrame, cut: float, bots: frozenset[str]) -> Iterator[Life]:
-    """Yield shoppers in the order of `events`, bots left out."""
+def lives(events: pl.DataFrame, profiles: pl.DataFrame, cut: float, without: frozenset[str]) -> Iterator[Life]:
+    """Yield shoppers in the order of `events`, those in `without` left out."""
     who = {row[0]: row for row in profiles.select("user_id", "segment", "locale").iter_rows()}
     life: Life | None = None
     for user_id, ts, kind, query, item_id, session in events.select(_COLUMNS).iter_rows():
-        if user_id in bots:
+        if user_id in without:
             continue
         if life is None or life.user_id != user_id:
             if life is not None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -21,24 +21,35 @@ from workers.shop.catalogue import Shop
 from workers.shop.draws import Draws, Stream
 from workers.shop.report.baselines import METHODS, Baselines, first_distinct
 from workers.shop.report.belief import Belief, Beliefs
-from workers.shop.report.cases import HitRate, Life, hit_rate
-from workers.shop.report.replay import Replay, branch, replay
-from workers.shop.report.rollouts import foresee
+from workers.shop.report.cases import HitRate, Life, hit, hit_rate
+from workers.shop.report.replay import Replay, branch, replay, unlike
+from workers.shop.report.rollouts import cover, foresee
 
 ORACLES: Final = ("oracle_visible", "oracle")
-MOST_UNLIKE: Final = 0.02
-"""More shoppers than this share replayed otherwise means that the code has changed since."""
 
-Suggest = Callable[[Life], list[str]]
+
+class Lists(NamedTuple):
+    """Suggestions for all next searches, and for those that the shopper had not made before."""
+
+    everything: list[str]
+    novel: list[str]
+
+
+Suggest = Callable[[Life], Lists]
+HitRates = dict[str, HitRate]
 
 
 @dataclass(frozen=True, slots=True)
 class Difficulty:
-    """Hit rates by method: on all cases (no oracles), on the oracles' cases, and on those of them with a history."""
+    """Hit rates by method: on all cases (no oracles), and on the oracles' cases and some of them."""
 
-    all_cases: dict[str, HitRate]
-    same_cases: dict[str, HitRate]
-    with_history: dict[str, HitRate]
+    all_cases: HitRates
+    same_cases: HitRates
+    with_history: HitRates
+    cold: HitRates
+    """Of whom two acts or fewer were seen."""
+    novel: HitRates
+    """Searches not made before count, by lists without those made before."""
     left_out: int
     """Shoppers that the replay did not repeat exactly."""
 
@@ -51,19 +62,35 @@ def judge(
     left_out: int,
     seed: int,
 ) -> Difficulty:
-    """Score baselines on all `lives` that search after the cut-off, and everything on the `sample` of them."""
+    """Score baselines on all cases among `lives`, and everything on the `sample` of them."""
     rng = np.random.default_rng(seed)
-    methods: dict[str, Suggest] = {name: partial(method, baselines) for name, method in METHODS.items()}
-    cases = [life for life in lives if life.after]
-    everywhere = {name: hit_rate([life.hit(of(life)) for life in cases], rng) for name, of in methods.items()}
-    hits = {name: [life.hit(of(life)) for life in sample] for name, of in (methods | oracles).items()}
-    known = [n for n, life in enumerate(sample) if life.before]
+    methods: dict[str, Suggest] = {name: partial(_lists, baselines, method) for name, method in METHODS.items()}
+    suggested = {name: [of(life) for life in sample] for name, of in (methods | oracles).items()}
+
+    def rates(of: Callable[[Life], bool], *, novel: bool = False) -> HitRates:
+        chosen = [place for place, life in enumerate(sample) if of(life)]
+        wanted = {place: sample[place].novel if novel else sample[place].after for place in chosen}
+        return {
+            name: hit_rate([hit(lists[place][novel], wanted[place]) for place in chosen], rng)
+            for name, lists in suggested.items()
+        }
+
+    cases = [life for life in lives if life.is_case]
     return Difficulty(
-        all_cases=everywhere,
-        same_cases={name: hit_rate(found, rng) for name, found in hits.items()},
-        with_history={name: hit_rate([found[n] for n in known], rng) for name, found in hits.items()},
+        all_cases={
+            name: hit_rate([hit(of(life).everything, life.after) for life in cases], rng)
+            for name, of in methods.items()
+        },
+        same_cases=rates(lambda _: True),
+        with_history=rates(lambda life: bool(life.before)),
+        cold=rates(lambda life: life.cold),
+        novel=rates(lambda life: bool(life.novel), novel=True),
         left_out=left_out,
     )
+
+
+def _lists(baselines: Baselines, method: Callable[..., list[str]], life: Life) -> Lists:
+    return Lists(method(baselines, life), method(baselines, life, life.searched))
 
 
 class Oracles:
@@ -76,21 +103,16 @@ class Oracles:
     def __init__(
         self, dataset: Dataset, lives: Sequence[Life], events: pl.DataFrame, cut: float, *, cases: int, shop: Shop
     ) -> None:
-        wanted = list(islice((life for life in lives if life.after), cases))
+        wanted = list(islice((life for life in lives if life.is_case), cases))
         if not wanted:
-            raise ArtefactError(f"{dataset.root}: no shopper searches after the cut-off; generate more shoppers")
+            raise ArtefactError(
+                f"{dataset.root}: no shopper of the part test searches after the cut-off; generate more shoppers"
+            )
         last = int(wanted[-1].user_id[1:])
         self.replay: Replay = replay(dataset, last, {life.user_id: life.visit for life in wanted}, shop)
         early = events.filter(pl.col("user_id") <= wanted[-1].user_id)
-        logged = early.filter(pl.col("type") == "search").group_by("user_id").agg("query")
-        searches = dict(logged.iter_rows())
-        unlike = {user for user, texts in self.replay.searches.items() if texts != searches.get(user, [])}
-        if len(unlike) > MOST_UNLIKE * last:
-            raise ArtefactError(
-                f"{dataset.root}: {len(unlike)} of {last} shoppers live otherwise when played again; "
-                "the code has changed since: generate it again"
-            )
-        self.sample = [life for life in wanted if life.user_id not in unlike and life.user_id in self.replay.moments]
+        otherwise = unlike(dataset, self.replay, early, last)
+        self.sample = [life for life in wanted if life.user_id not in otherwise and life.user_id in self.replay.moments]
         self.left_out = len(wanted) - len(self.sample)
         self._shown: dict[str, Counter[str]] = {}
         shown = early.filter((pl.col("type") == "hint_exposure") & (pl.col("ts") < cut))
@@ -102,25 +124,35 @@ class Oracles:
     def methods(self, baselines: Baselines, futures: int, seed: int, advance: Callable[[], None]) -> dict[str, Suggest]:
         """Return the oracles by name; `advance` is called after each case of each."""
 
-        def oracle(life: Life) -> list[str]:
+        def oracle(life: Life) -> Lists:
             moment = self.replay.moments[life.user_id]
             draws = _draws(seed, life)
             found = foresee(self._visits, partial(branch, moment.shopper), moment.ts, draws, futures)
             advance()
-            return first_distinct(found, baselines.popular(life))
+            return _covered(found, baselines, life)
 
-        def visible(life: Life) -> list[str]:
+        def visible(life: Life) -> Lists:
             # Of whom nothing was seen, nothing but the profile is known.
-            found: list[str] = []
+            found: list[set[str]] = []
             if life.before:
                 moment = self.replay.moments[life.user_id]
                 shown = self._shown.get(life.user_id, Counter())
                 belief = Belief(self._beliefs, life, moment.shopper.profile, moment.ts, shown)
                 found = foresee(self._visits, belief.draw, moment.ts, _draws(seed, life), futures)
             advance()
-            return first_distinct(found, baselines.popular(life))
+            return _covered(found, baselines, life)
 
         return dict(zip(ORACLES, (visible, oracle), strict=True))
+
+
+def _covered(futures: Sequence[set[str]], baselines: Baselines, life: Life) -> Lists:
+    """Return what hits most futures; where that is too little, what is popular follows."""
+    searched = life.searched
+    novel = cover([future - searched for future in futures])
+    return Lists(
+        first_distinct(cover(futures), baselines.popular(life)),
+        first_distinct(novel, baselines.popular(life, searched)),
+    )
 
 
 def _draws(seed: int, life: Life) -> Draws:

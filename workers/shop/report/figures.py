@@ -7,10 +7,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from workers.shop.report.cases import same
+from workers.shop.report.cases import COLD_ACTS, same
 
 ACTS: Final = ("search", "click", "cart", "purchase", "hint_click")
-COLD_ACTS: Final = 2
 SLOPE_FROM_RANK: Final = 10
 SLOPE_TO_SEARCHES: Final = 5
 """The slope is fitted from this rank to the last query searched so often: the tail beyond is steps."""

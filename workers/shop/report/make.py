@@ -12,11 +12,12 @@ import polars as pl
 
 from service.contracts.errors import ArtefactError
 from workers.common.dataset import TRUTH, Dataset
+from workers.common.split import cut_off
 from workers.shop.catalogue import Shop
 from workers.shop.generate import generate
 from workers.shop.report.baselines import Baselines
-from workers.shop.report.cases import cut_off, lives
-from workers.shop.report.difficulty import ORACLES, Difficulty, Oracles, judge
+from workers.shop.report.cases import lives
+from workers.shop.report.difficulty import ORACLES, Difficulty, HitRates, Oracles, judge
 from workers.shop.report.figures import Figures, measure
 from workers.shop.report.page import render
 from workers.shop.report.plots import draw
@@ -26,9 +27,10 @@ PAGE: Final = "report.html"
 _TIMED_SHOPPERS: Final = 2000
 _TIMED_WARM_UP: Final = 50
 _HIT: Final = (
-    "HR@6: one case a shopper; the cut-off is the start of the period's last quarter; a hit is one of the next three "
-    "searches after it, word for word (normalised), among six suggestions. Bots are no cases; shoppers of whom nothing "
-    "was seen before the cut-off are. Baselines learn from what all these shoppers did before the cut-off."
+    "HR@6: one case a shopper of the part test who searches after the cut-off, the start of the period's last sixth: "
+    "the cases of aigq evaluate (nobody without consent), but for bots. A hit is one of the next three searches, word "
+    "for word (normalised), among six suggestions; novel: one not made before, by lists without those made before. "
+    "Baselines learn from what all shoppers with consent did before the cut-off."
 )
 _ORACLES: Final = (
     "oracle knows the true state (needs, interests, tastes, habits) and lets the simulation play on from it {futures} "
@@ -65,7 +67,8 @@ class Report:
 
     def summary(self) -> dict[str, Any]:
         """Return the figures that scripts read."""
-        everywhere, same = self.difficulty.all_cases, self.difficulty.same_cases
+        found = self.difficulty
+        everywhere, same = found.all_cases, found.same_cases
         return {
             "events_per_s": self.events_per_s,
             "distinct_queries": self.figures.distinct_queries,
@@ -76,16 +79,22 @@ class Report:
             "cold_share": self.figures.cold_share,
             "entropy_bits": self.figures.entropy_bits,
             "cases": everywhere["popular"].cases,
-            "baselines": {name: _score(found) for name, found in everywhere.items()},
+            "baselines": {name: _score(rate) for name, rate in everywhere.items()},
             "oracle_cases": same["oracle"].cases,
             "baselines_on_oracle_cases": {name: _score(same[name]) for name in everywhere},
             **{name: _score(same[name]) for name in ORACLES},
+            **{view: _view(rates) for view, rates in (("cold", found.cold), ("novel", found.novel))},
         }
 
 
 def _score(found: tuple[float, float, float, int]) -> dict[str, float]:
     rate, low, high, _ = found
     return {"hr@6": rate, "low": low, "high": high}
+
+
+def _view(rates: HitRates) -> dict[str, Any]:
+    """Return some of the oracles' cases: how many, and each method, oracles too."""
+    return {"cases": rates["oracle"].cases, "methods": {name: _score(found) for name, found in rates.items()}}
 
 
 def speed(shop: Shop, days: int, seed: int) -> float:
@@ -130,8 +139,9 @@ def make(
     # Row groups beyond the last shopper are never read.
     events = dataset.scan_events().filter(pl.col("user_id") <= last).collect()
     bots = pl.read_parquet(truth).filter(pl.col("nature") == "bot")["user_id"]
-    cut = cut_off(dataset)
-    people = list(lives(events, profiles, cut, frozenset(bots)))
+    refused = profiles.filter(~pl.col("consent"))["user_id"]
+    cut = cut_off(manifest)
+    people = list(lives(events, profiles, cut, frozenset([*bots, *refused])))
     baselines = Baselines.learn(people)
     oracles = Oracles(dataset, people, events, cut, cases=cases, shop=shop)
     methods = oracles.methods(baselines, futures, manifest["seed"], advance)

@@ -7,7 +7,9 @@ categories share means what the first to use it meant, so shoppers are played fr
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import polars as pl
 
 from service.contracts.errors import ArtefactError
 from workers.common.dataset import Dataset
@@ -19,6 +21,9 @@ from workers.shop.sessions import Visits
 from workers.shop.shopper import Need, Shopper
 from workers.shop.warm_up import learn
 from workers.shop.world import World, live
+
+MOST_UNLIKE: Final = 0.02
+"""More shoppers than this share replayed otherwise means that the code has changed since."""
 
 
 class Moment(NamedTuple):
@@ -100,3 +105,20 @@ def replay(dataset: Dataset, shoppers: int, visit_of: Mapping[str, int], shop: S
         shopper, _ = live(world, watch, (manifest["seed"], Stream.SHOPPERS, index), (start, end), log)
         searches[shopper.user_id] = [row[3] for row in log.rows if row[2] == "search" and row[3] is not None]
     return Replay(world, policy, watch.moments, searches)
+
+
+def unlike(dataset: Dataset, played: Replay, events: pl.DataFrame, shoppers: int) -> set[str]:
+    """Return who of the first `shoppers` searched otherwise, when played again, than the `events` say.
+
+    Raises:
+        ArtefactError: too many did.
+    """
+    logged = events.filter(pl.col("type") == "search").group_by("user_id", maintain_order=True).agg("query")
+    searches = dict(logged.iter_rows())
+    found = {user for user, texts in played.searches.items() if texts != searches.get(user, [])}
+    if len(found) > MOST_UNLIKE * shoppers:
+        raise ArtefactError(
+            f"{dataset.root}: {len(found)} of {shoppers} shoppers live otherwise when played again; "
+            "the code has changed since: generate it again"
+        )
+    return found

@@ -64,13 +64,13 @@ def _until_next(shopper: Shopper, rates: Behaviour) -> float:
     return shopper.draws.exponential(30 * DAY_S / shopper.profile.segment.pace)
 
 
-def foresee(visits: Visits, state: Callable[[Draws], Shopper], ts: float, draws: Draws, futures: int) -> list[str]:
-    """Return at most `SUGGESTED` queries; `state` gives a fresh copy of what is known or believed of the shopper."""
-    return cover([set(future(visits, state(draws), ts)) for _ in range(futures)])
+def foresee(visits: Visits, state: Callable[[Draws], Shopper], ts: float, draws: Draws, futures: int) -> list[set[str]]:
+    """Return the next searches in each future; `state` gives a fresh copy of what is known of the shopper."""
+    return [set(future(visits, state(draws), ts)) for _ in range(futures)]
 
 
 def cover(futures: Sequence[Collection[str]]) -> list[str]:
-    """Return queries chosen one by one, each the one that hits most futures not hit yet, while it hits two."""
+    """Return up to `SUGGESTED` queries, chosen one by one: each hits most of the futures not hit yet, at least two."""
     left = list(futures)
     chosen: list[str] = []
     while len(chosen) < SUGGESTED:

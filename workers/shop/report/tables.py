@@ -72,20 +72,19 @@ def findings_table(figures: Figures) -> Table:
 
 def difficulty_table(difficulty: Difficulty) -> Table:
     """Return hit rates, weakest method first as given."""
+    views = {
+        "HR@6, oracles' cases": difficulty.same_cases,
+        "of them with a history": difficulty.with_history,
+        "cold": difficulty.cold,
+        "novel": difficulty.novel,
+    }
+    every = next(iter(difficulty.all_cases.values())).cases
     rows = [
-        (
-            name,
-            _rate(difficulty.same_cases[name]),
-            _rate(difficulty.with_history[name]),
-            _rate_or_none(difficulty, name),
-        )
+        (name, *(_rate(rates[name]) for rates in views.values()), _rate_or_none(difficulty, name))
         for name in difficulty.same_cases
     ]
-    same = next(iter(difficulty.same_cases.values())).cases if difficulty.same_cases else 0
-    history = next(iter(difficulty.with_history.values())).cases if difficulty.with_history else 0
-    every = next(iter(difficulty.all_cases.values())).cases
-    heads = ("method", f"HR@6, oracles' cases ({same:,})", f"of them with a history ({history:,})", f"all ({every:,})")
-    return Table("How hard it is to foresee the next searches", heads, rows, 4)
+    heads = ("method", *(f"{view} ({rates['oracle'].cases:,})" for view, rates in views.items()), f"all ({every:,})")
+    return Table("How hard it is to foresee the next searches", heads, rows, 6)
 
 
 def _rate_or_none(difficulty: Difficulty, name: str) -> str:

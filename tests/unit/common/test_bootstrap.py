@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.evaluation.bootstrap import interval, ratios, resampled_means
+from workers.common.bootstrap import interval, ratios, resampled_means
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=50))

@@ -1,0 +1,75 @@
+"""Which checkpoint is asked what, and which rows come of it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from service.contracts.settings import Settings, VllmSettings
+from tests.unit.evaluation.shops import CUT, DAY
+from workers.common.dataset import Dataset
+from workers.common.generator import Generation
+from workers.evaluation import learned
+from workers.evaluation.ask import MERGED, ROWS, THINK, WITHOUT, WITHOUT_THINK, Asker
+from workers.evaluation.cases import Act, Case, Split
+
+
+class Servers:
+    """Servers that only say which checkpoint they are on, and a way to ask that remembers what."""
+
+    def __init__(self) -> None:
+        """Nothing runs."""
+        self.running: str | None = None
+        self.asked: list[tuple[str | None, bool]] = []
+        """By question: the checkpoint, and whether it was of triggers."""
+
+    @contextmanager
+    def serve(self, path: Path, name: str, settings: VllmSettings) -> Iterator[VllmSettings]:
+        """One at a time, as memory allows."""
+        assert self.running is None
+        self.running = path.name
+        yield settings.model_copy(update={"model": name})
+        self.running = None
+
+    async def answer(
+        self, settings: VllmSettings, prompts: Sequence[str], advance: Callable[[int], None]
+    ) -> dict[str, Generation]:
+        """Shoppers get one list, triggers another."""
+        del settings
+        triggers = not prompts[0].startswith("<u2q>")
+        self.asked.append((self.running, triggers))
+        advance(len(prompts))
+        return {one: Generation("dog food" if triggers else "monitor arm", 3, truncated=False) for one in prompts}
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_rows_with_and_without_the_lists_of_think(
+    journey_data: Dataset, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, other: bool
+) -> None:
+    """Think's row has the triggers' lists and nothing else; those of another checkpoint are asked of its own server."""
+    monkeypatch.delenv("AIGQ_VLLM_URL", raising=False)
+    for name in ("direct", "thinker"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    servers = Servers()
+    heard: list[str] = []
+    case = Case("c", {"segment": "segment 0"}, [Act("click", CUT - DAY, "camping stove-item")], ("dog food",))
+    with closing(learned.catalogue(journey_data, split, tmp_path)) as catalogue:
+        alone = replace(split, test=[case])
+        asker = Asker(alone, catalogue, Settings(), None, lambda stage, *_: heard.append(stage), servers.serve)
+        think = tmp_path / "thinker" if other else None
+        lists, rows, about = asker.served("il_sft", tmp_path / "direct", think, servers.answer)
+        found = {row.name: row.suggest([case])[0] for row in rows}
+        compared = asker.alone("sft", tmp_path / "thinker", servers.answer)
+    writes = "thinker" if other else "direct"
+    assert servers.asked == [("direct", False), (writes, True), ("thinker", False)]
+    assert heard.count("triggers of think" if other else "triggers of il_sft") == 1
+    assert about == {"checkpoint": writes, "asked": 2, "filled": 2, "reasoning": False, "drops": {}}
+    assert lists.suggest([case]) == compared.suggest([case]) == [["monitor arm"]]
+    assert tuple(found) == ROWS
+    assert found[THINK] == ["dog food"]
+    assert {"dog food", "monitor arm"} <= set(found[MERGED][:3])
+    assert "monitor arm" in found[WITHOUT_THINK][:2]
+    assert not {"dog food", "monitor arm"} & set(found[WITHOUT][:2])

@@ -1,0 +1,139 @@
+"""Asks checkpoints on vLLM servers: each model's own lists, and the rows as served with the first one's."""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from service.contracts.keys import Trigger
+from service.contracts.settings import Settings, VllmSettings
+from service.ranking.catalogue import Catalogue
+from workers.common.generator import Generation
+from workers.common.prompt import with_reasons
+from workers.common.ranked_list import Ranker, candidates_taught, plain_taught
+from workers.evaluation.cases import Split
+from workers.evaluation.merged import InContext, Merged, trigger_lists, trigger_prompts
+from workers.evaluation.methods import Method
+from workers.evaluation.model import ModelLists, candidates_of, plain_prompt_of, prompt_of
+from workers.evaluation.server import serving
+
+MERGED: Final = "aigq"
+CONTEXT: Final = "popular_context"
+WITHOUT: Final = "without_model"
+"""As served if there were no model: what lists of a model add is `MERGED` over this."""
+THINK: Final = "think"
+"""The triggers' lists alone (x2q)."""
+WITHOUT_THINK: Final = "without_think"
+"""As served if no trigger had a list: what Think adds is `MERGED` over this."""
+ROWS: Final = (CONTEXT, WITHOUT, THINK, WITHOUT_THINK, MERGED)
+URL: Final = "AIGQ_VLLM_URL"
+
+Advance = Callable[[str, int, int], None]
+"""Called with a stage's name, how much of it was done (parameter sets, prompts), and how much there is."""
+How = Callable[..., Coroutine[Any, Any, dict[str, Generation]]]
+"""A way to ask: `generate.generate`, or `next_query.likeliest`."""
+Serve = Callable[[Path, str, VllmSettings], AbstractContextManager[VllmSettings]]
+
+
+class Rendered(NamedTuple):
+    """The prompts of all cases by user id, in their own tokens and in plain language; both tell the same."""
+
+    compressed: Mapping[str, str]
+    plain: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Asker:
+    """What is asked of every checkpoint. `serve` starts a server on one; `rendered` keeps prompts by row."""
+
+    split: Split
+    catalogue: Catalogue
+    settings: Settings
+    ranker: Ranker | None
+    advance: Advance
+    serve: Serve = serving
+    rendered: dict[str, Rendered] = field(default_factory=dict)
+
+    def alone(self, name: str, path: Path, how: How) -> ModelLists:
+        """Return the lists of a checkpoint that is only compared."""
+        with self._server(name, path) as vllm:
+            return self._lists(vllm, name, path, how)
+
+    def served(
+        self, name: str, path: Path, think: Path | None, how: How
+    ) -> tuple[ModelLists, list[Method], dict[str, Any]]:
+        """Return the lists of the checkpoint that is served, the rows `ROWS`, and what became of the triggers' lists.
+
+        Those are of the checkpoint `think`, or of the same. A server that `URL` names is used for the one served.
+        """
+        asks = self.settings.think.asks
+        prompts = trigger_prompts(self.split, self.split.test, self.catalogue, self.settings.think.max_items)
+        if self.settings.think.reasoning:
+            prompts = {key: with_reasons(prompt) for key, prompt in prompts.items()}
+        with self._server(name, path, given=True) as vllm:
+            lists = self._lists(vllm, name, path, how)
+            answers = {} if think else self._asked(asks(vllm), prompts, f"triggers of {name}", how)
+        if think:
+            with self._server(THINK, think) as vllm:
+                answers = self._asked(asks(vllm), prompts, f"triggers of {THINK}", how)
+        drops: Counter[str] = Counter()
+        x2q = trigger_lists(prompts, answers, self.catalogue.refuses, drops)
+        about = {
+            "checkpoint": (think or path).name,
+            "asked": len(prompts),
+            "filled": len(x2q),
+            "reasoning": self.settings.think.reasoning,
+            "drops": dict(drops),
+        }
+        return lists, self._rows(lists, x2q), about
+
+    def _rows(self, lists: ModelLists, x2q: Mapping[Trigger, Any]) -> list[Method]:
+        catalogue, now = self.catalogue, self.split.now
+        nothing = ModelLists(lists.name, lists.prompts, {}, lists.refuses)
+        return [
+            InContext(CONTEXT, catalogue, now),
+            Merged(WITHOUT, nothing, {}, catalogue, now, self.ranker),
+            Merged(THINK, nothing, x2q, catalogue, now, retrieval=False),
+            Merged(WITHOUT_THINK, lists, {}, catalogue, now, self.ranker),
+            Merged(MERGED, lists, x2q, catalogue, now, self.ranker),
+        ]
+
+    def _lists(self, vllm: VllmSettings, name: str, path: Path, how: How) -> ModelLists:
+        rendered = self.rendered[name] = self._render(path)
+        prompts = rendered.plain if plain_taught(path) else rendered.compressed
+        return ModelLists(name, prompts, self._asked(vllm, prompts, name, how), self.catalogue.refuses)
+
+    def _render(self, path: Path) -> Rendered:
+        split, limit, now = self.split, candidates_taught(path), self.split.now
+        words = {item_id: item.words for item_id, item in self.catalogue.items(list(split.items)).items()}
+        titles = {item_id: item.title for item_id, item in split.items.items()}
+        compressed: dict[str, str] = {}
+        plain: dict[str, str] = {}
+        for case in split.test:
+            told = candidates_of(case, self.ranker, self.catalogue, now, limit)
+            compressed[case.user_id] = prompt_of(case, words, now, told)
+            plain[case.user_id] = plain_prompt_of(case, titles, now, told)
+        return Rendered(compressed, plain)
+
+    def _asked(self, vllm: VllmSettings, prompts: Mapping[Any, str], stage: str, how: How) -> dict[str, Generation]:
+        some = list(dict.fromkeys(prompts.values()))
+        return asyncio.run(how(vllm, some, partial(self._told, stage, len(some)))) if some else {}
+
+    def _told(self, stage: str, total: int, done: int) -> None:
+        self.advance(stage, done, total)
+
+    @contextmanager
+    def _server(self, name: str, path: Path, *, given: bool = False) -> Iterator[VllmSettings]:
+        self.advance(f"vLLM for {name}", 0, 1)
+        if given and URL in os.environ:
+            self.advance(f"vLLM for {name}", 1, 1)
+            yield self.settings.vllm
+            return
+        with self.serve(path, name, self.settings.vllm) as vllm:
+            self.advance(f"vLLM for {name}", 1, 1)
+            yield vllm
