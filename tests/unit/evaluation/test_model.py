@@ -136,7 +136,7 @@ def test_merged_is_what_a_request_would_answer(catalogue: Catalogue, split: Spli
     assert "camping stove" in answer[2:]
     ranked = Merged("aigq", u2q, x2q, catalogue, CUT, LikesTheLast())
     assert ranked.suggest([case])[0][:2] == ["office chair", "diapers"]
-    alone = Merged("think", ModelLists("m", {"c": "p"}, {}, catalogue.finds), x2q, catalogue, CUT, retrieval=False)
+    alone = Merged("think", ModelLists("m", {"c": "p"}, {}, catalogue.refuses), x2q, catalogue, CUT, retrieval=False)
     assert alone.suggest([case]) == [["sleeping bag"]]
     own = Case("c", {"segment": "segment 0"}, [*case.history, Act("search", CUT - 60, "Tent")], ("x",))
     assert "tent" in merged.suggest([own])[0]
