@@ -146,7 +146,7 @@ def load(url: str, plan: Plan, seconds: int, kind: str = "hints") -> Figures:
     Return requests/s and latencies (ms).
 
     Raises:
-        ConfigError: requests failed.
+        ConfigError: requests of `kind` failed.
     """
     cores = sorted(os.sched_getaffinity(0))[1:]
     command = ["wrk", "-t1", f"-c{plan.connections}", f"-d{seconds}s", "--latency", "-s", str(_SCRIPT), url]
@@ -157,7 +157,10 @@ def load(url: str, plan: Plan, seconds: int, kind: str = "hints") -> Figures:
         text=True,
         check=True,
     )
-    return parse(done.stdout)
+    try:
+        return parse(done.stdout)
+    except ConfigError as error:
+        raise ConfigError(f"{kind}: {error}") from None
 
 
 def _fill(port: int, plan: Plan, var: Path, cores: Sequence[int], tell: Callable[[str], None]) -> int:

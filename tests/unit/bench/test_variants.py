@@ -8,7 +8,7 @@ import pytest
 
 from service.contracts.errors import ConfigError
 from workers.bench import compiled, variants
-from workers.bench.arena import Plan
+from workers.bench.arena import Plan, Server
 from workers.bench.variant import CHANGES, PythonReader
 
 REPLIES = b"*3\r\n$4\r\na\r\nb\r\n*2\r\n:12\r\n$-1\r\n+OK\r\n$0\r\n\r\n*0\r\n:-1\r\n"
@@ -53,6 +53,22 @@ def test_figures_are_ratios_to_the_shipped_service_of_the_same_round() -> None:
     assert found["gc_off_cost"]["median"] == pytest.approx(0.75)
     assert found["shipped_requests_s"]["max"] == 100.0
     assert "shipped_speed" not in found
+
+
+def test_what_answers_something_else_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be fast because it does less. Who is slow to begin, or cut short, is asked again."""
+    answers: dict[str, list[list[list[str]] | None]] = {
+        "shipped": [None, [["other"]], [["tent"]]], "slow": [None, [["tent"]]], "broken": [[["none"]]], "down": [None],
+    }  # fmt: skip
+
+    def answer(server: Server) -> list[list[str]] | None:
+        mine = answers[server.url]
+        return mine.pop(0) if len(mine) > 1 else mine[0]
+
+    monkeypatch.setattr(variants, "_answers", answer)
+    assert set(variants.wrong({name: Server(name, 0) for name in answers})) == {"broken", "down"}
+    with pytest.raises(ConfigError, match="too busy"):
+        variants.wrong({"shipped": Server("down", 0)})
 
 
 def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
