@@ -48,7 +48,7 @@ class TriggerTable:
         key = trigger.encode("utf-8", "replace")
         with self._environment.begin(buffers=True) as transaction:
             raw = transaction.get(key) if 0 < len(key) <= lmdb_file.MAX_KEY else None
-            pairs = [] if raw is None else orjson.loads(raw)
+            pairs = [] if raw is None else [(query, score) for query, score in orjson.loads(raw)]
         if self._by_rank:
             pairs = [(query, rank_score(rank)) for rank, (query, _) in enumerate(pairs)]
         return self._cache.put(trigger, rows(pairs))

@@ -60,7 +60,8 @@ class X2QReader:
 
     def begin(self, version: str, missing: Sequence[Trigger]) -> set[asyncio.Task[None]]:
         """Begin to bring lists into the cache; return the reads, some of which others may have begun."""
-        if unread := [key for key in missing if (version, key) not in self._reads]:
+        # Two triggers of a shopper may name one key.
+        if unread := [key for key in dict.fromkeys(missing) if (version, key) not in self._reads]:
             read = asyncio.create_task(self._read(version, unread))
             self._reads.update(dict.fromkeys([(version, key) for key in unread], read))
             read.add_done_callback(lambda done: self._end(done, version, unread))

@@ -24,6 +24,8 @@ from workers.common.processes import Processes, answers, free_port
 _UNITS: Final = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 _SCRIPT: Final = Path(__file__).with_name("hints.lua")
 _READY_S: Final = 60.0
+_ROWS_A_SECOND: Final = 500
+"""At least: Feast's server writes a row for each shopper before it listens."""
 _WARM_UP_S: Final = 2
 Rounds = dict[str, list[Figures]]
 
@@ -80,15 +82,20 @@ def arena(
         raise ConfigError("this machine has one core; server and load generator need one each")
     artefacts = sample_artefacts(var, tell)
     with ValkeyServer() as valkey, Processes(var / "logs") as processes:
-        env = {"AIGQ_REDIS_URL": f"redis://127.0.0.1:{valkey.port}/0", "AIGQ_SERVICE_ARTEFACTS": str(artefacts)}
+        env = {
+            "AIGQ_REDIS_URL": f"redis://127.0.0.1:{valkey.port}/0",
+            "AIGQ_SERVICE_ARTEFACTS": str(artefacts.resolve()),
+        }
         pid = _fill(valkey.port, plan, var, cores[1:], tell)
         servers = {}
+        ready_s = _READY_S + plan.shoppers / _ROWS_A_SECOND
         for name, command in commands.items():
+            tell(f"server: {name}")
             port = free_port()
             process = processes.start(name, command, {**env, "AIGQ_SERVICE_PORT": str(port), bare.PORT: str(port)})
             os.sched_setaffinity(process.pid, {cores[0]})
             servers[name] = Server(f"http://127.0.0.1:{port}", process.pid)
-            processes.wait_ready(name, partial(_healthy, servers[name].url), _READY_S)
+            processes.wait_ready(name, partial(_healthy, servers[name].url), ready_s)
         yield Store(valkey.port, pid), servers
 
 
@@ -105,7 +112,7 @@ def by_turns(servers: Mapping[str, Server], plan: Plan, tell: Callable[[str], No
     """
     rounds: Rounds = {name: [] for name in servers}
     for name, server in servers.items():
-        load(server.url, plan, _WARM_UP_S, name)
+        load(server.url, plan, min(_WARM_UP_S, plan.seconds), name)
     for number in range(plan.repeats):
         for name, server in servers.items():
             before_s = server.cpu_s()
@@ -139,7 +146,7 @@ def load(url: str, plan: Plan, seconds: int, kind: str = "hints") -> Figures:
     Return requests/s and latencies (ms).
 
     Raises:
-        ConfigError: requests failed.
+        ConfigError: requests of `kind` failed.
     """
     cores = sorted(os.sched_getaffinity(0))[1:]
     command = ["wrk", "-t1", f"-c{plan.connections}", f"-d{seconds}s", "--latency", "-s", str(_SCRIPT), url]
@@ -150,7 +157,10 @@ def load(url: str, plan: Plan, seconds: int, kind: str = "hints") -> Figures:
         text=True,
         check=True,
     )
-    return parse(done.stdout)
+    try:
+        return parse(done.stdout)
+    except ConfigError as error:
+        raise ConfigError(f"{kind}: {error}") from None
 
 
 def _fill(port: int, plan: Plan, var: Path, cores: Sequence[int], tell: Callable[[str], None]) -> int:

@@ -1,5 +1,6 @@
 """`aigq bench`: benchmarks."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,9 +18,19 @@ _Seconds = Annotated[int, typer.Option(min=1, help="of load, a server and round"
 _Connections = Annotated[int, typer.Option(min=1, help="of the load generator, each waiting for its answer")]
 _Var = Annotated[Path, typer.Option(help="directory for data, artefacts and logs")]
 _AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+_Late = Annotated[
+    int, typer.Option("--requests", min=100, help="while Redis is well, frozen, slow (+200 ms), and dead, each")
+]
 
 
-@app.command(epilog="Example: aigq bench serving --json")
+class Part(StrEnum):
+    """What `aigq bench serving --all` can do without."""
+
+    SOAK = "soak"
+    ON_REQUEST = "on-request"
+
+
+@app.command(epilog="Example: aigq bench serving --all --shoppers 1000000 --json")
 def serving(
     *,
     shoppers: _Shoppers = 100_000,
@@ -29,26 +40,60 @@ def serving(
     feast: Annotated[
         Path | None, typer.Option(help="python of an environment with feast[redis]: measure it too")
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="latency, soak and generating on request too, one report of all")
+    ] = False,
+    without: Annotated[list[Part], typer.Option(help="with --all: leave this out")] = [],  # noqa: B006  (typer's way)
+    requests: _Late = 100_000,
+    soak_requests: Annotated[int, typer.Option(min=1, help="with --all: of the soak, after a tenth to warm up")] = (
+        1_000_000
+    ),
+    model: _Model = Path("models/aigq-mini"),
     var: _Var = Path("var/bench"),
     as_json: _AsJson = False,
 ) -> None:
     """Requests/s of GET /v1/hints over those of a bare FastAPI route that reads the same list from Redis.
 
-    One process a server, on the first core; load generator and Redis on the others. Needs wrk and two cores.
+    One process a server, on the first core; load generator and Redis on the others. Needs wrk and two cores, and
+    generating on request needs vLLM.
     """
-    from workers.bench import arena, serving  # noqa: PLC0415  (polars and the store are slow to import)
+    from workers.bench import arena, serving, whole  # noqa: PLC0415  (polars and the store are slow to import)
 
     plan = arena.Plan(shoppers=shoppers, repeats=repeats, seconds=seconds, connections=connections)
-    _show(serving.run(plan, var, _tell, feast), as_json=as_json)
+    if not everything:
+        _show(serving.run(plan, var, _tell, feast), as_json=as_json)
+        return
+    soaked = 0 if Part.SOAK in without else soak_requests
+    extent = whole.Extent(requests, soaked, None if Part.ON_REQUEST in without else model)
+    _show(whole.run(plan, extent, feast, var, _tell), as_json=as_json)
+
+
+@app.command(epilog="Example: aigq bench variants --only granian --only mypyc --json")
+def variants(
+    *,
+    only: Annotated[list[str], typer.Option(help="of this name; default: all that this machine can run")] = [],  # noqa: B006  (typer's way)
+    shoppers: _Shoppers = 20_000,
+    repeats: _Repeats = 9,
+    seconds: _Seconds = 3,
+    connections: _Connections = 16,
+    var: _Var = Path("var/bench"),
+    as_json: _AsJson = False,
+) -> None:
+    """The service beside itself with one thing changed: event loop, parsers, server, collector, compiled and others.
+
+    Needs wrk and two cores; what else a variant needs, if it is not there, is told.
+    """
+    from workers.bench import arena, variants  # noqa: PLC0415  (polars and the store are slow to import)
+
+    plan = arena.Plan(shoppers=shoppers, repeats=repeats, seconds=seconds, connections=connections)
+    _show(variants.run(plan, only, var, _tell), as_json=as_json)
 
 
 @app.command(epilog="Example: aigq bench latency --shoppers 1000000 --json")
 def latency(
     *,
     shoppers: _Shoppers = 100_000,
-    requests: Annotated[
-        int, typer.Option(min=100, help="while Redis is frozen, slow (+200 ms), and dead, each")
-    ] = 20_000,
+    requests: _Late = 20_000,
     repeats: _Repeats = 5,
     seconds: _Seconds = 5,
     connections: _Connections = 32,

@@ -47,9 +47,24 @@ def _run(*arguments: str) -> None:
 
 
 def cpu_s(pid: int) -> float:
-    """Return user and system time of a process so far: proc_pid_stat(5), fields 14 and 15."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return user and system time so far of a process, and of those that run in its session: workers that it forked.
+
+    proc_pid_stat(5), fields 6, 14 and 15.
+
+    Raises:
+        ProcessLookupError: it has ended.
+    """
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+        except (FileNotFoundError, ProcessLookupError):  # another process, which ended meanwhile
+            continue
+        if pid in {int(fields[3]), int(stat.parent.name)}:
+            found.append(int(fields[11]) + int(fields[12]))
+    if not found:
+        raise ProcessLookupError(f"process {pid} has ended")
+    return sum(found) / os.sysconf("SC_CLK_TCK")
 
 
 def rss_mib(pid: int) -> float:

@@ -27,12 +27,32 @@ _HTTP_PORT: Final = 80
 _OK: Final = 200
 
 
+@dataclass(frozen=True)
+class Message:
+    """A request: a GET of `path`, or with a body of JSON a POST."""
+
+    path: str
+    body: bytes = b""
+
+    def encoded(self, host: str) -> bytes:
+        """Return the bytes to send to `host`."""
+        if not self.body:
+            return f"GET {self.path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+        told = f"Content-Type: application/json\r\nContent-Length: {len(self.body)}"
+        return f"POST {self.path} HTTP/1.1\r\nHost: {host}\r\n{told}\r\n\r\n".encode() + self.body
+
+
 @dataclass
 class Answers:
-    """What came back to so many requests: latencies (ms) from when one was due, and by the server's own clock."""
+    """What came back to so many requests, all in ms.
+
+    Latencies count from when a request was due; `wire_ms` from its first byte sent to the last one received, by our
+    clock, so never less than what the server took; `server_ms` is what the server says of itself.
+    """
 
     requests: int
     latencies_ms: list[float] = field(default_factory=list)
+    wire_ms: list[float] = field(default_factory=list)
     server_ms: list[float] = field(default_factory=list)
     failed: int = 0
     complete: asyncio.Event = field(default_factory=asyncio.Event)
@@ -46,9 +66,13 @@ class Answers:
         """Return how many answers took the server longer than `limit_ms`, by its clock."""
         return sum(value > limit_ms for value in self.server_ms)
 
+    def later_on_the_wire_than(self, limit_ms: float) -> int:
+        """Return how many answers took longer than `limit_ms` from the first byte sent to the last one received."""
+        return sum(value > limit_ms for value in self.wire_ms)
 
-async def ask(url: str, rate: float, requests: int, connections: int, path: Callable[[int], str]) -> Answers:
-    """Send `requests` GETs to `path(i)` under `url`, `rate` a second over at most `connections`; await all answers.
+
+async def ask(url: str, rate: float, requests: int, connections: int, message: Callable[[int], Message]) -> Answers:
+    """Send `requests` messages to `url`, `rate` a second over at most `connections`; await all answers.
 
     Raises:
         TimeoutError: answers are missing long after the last request was due.
@@ -62,13 +86,12 @@ async def ask(url: str, rate: float, requests: int, connections: int, path: Call
 
     host, port = parts.hostname or "127.0.0.1", parts.port or _HTTP_PORT
     made = [(await loop.create_connection(make, host, port))[1] for _ in range(connections)]
-    head = f" HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n"
     start, sent = time.perf_counter(), 0
     try:
         while sent < requests:
             now = time.perf_counter()
             while idle and sent < requests and (due := start + sent / rate) <= now:
-                idle.popleft().send(f"GET {path(sent)}{head}".encode(), due)
+                idle.popleft().send(message(sent).encoded(parts.netloc), due)
                 sent += 1
             await asyncio.sleep(_TICK_S)
         async with asyncio.timeout(_PATIENCE_S):
@@ -90,7 +113,7 @@ def measure(url: str, rate: float, seconds: int, connections: int) -> dict[str, 
         raise ConfigError(f"{url} is not this machine: LOADTEST_ALLOW_REMOTE=1, once its owner agreed")
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     try:
-        answers = asyncio.run(ask(url, rate, round(rate * seconds), connections, lambda _: path))
+        answers = asyncio.run(ask(url, rate, round(rate * seconds), connections, lambda _: Message(path)))
     except OSError as error:
         raise ConfigError(f"{url} does not answer: {error.strerror or error}") from None
     shares = {"p50_ms": 0.5, "p90_ms": 0.9, "p99_ms": 0.99, "p999_ms": 0.999, "max_ms": 1.0}
@@ -105,7 +128,7 @@ class _Connection(asyncio.Protocol):
         self._answers, self._idle = answers, idle
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport
-        self._due = 0.0
+        self._due = self._sent = 0.0
         self._server_ms: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -118,7 +141,7 @@ class _Connection(asyncio.Protocol):
 
     def send(self, request: bytes, due: float) -> None:
         """Send a request that was due then."""
-        self._due, self._server_ms = due, None
+        self._due, self._sent, self._server_ms = due, time.perf_counter(), None
         self._transport.write(request)
 
     def close(self) -> None:
@@ -132,8 +155,9 @@ class _Connection(asyncio.Protocol):
             self._server_ms = float(found[1])
 
     def on_message_complete(self) -> None:
-        answers = self._answers
-        answers.latencies_ms.append((time.perf_counter() - self._due) * 1000)
+        answers, now = self._answers, time.perf_counter()
+        answers.latencies_ms.append((now - self._due) * 1000)
+        answers.wire_ms.append((now - self._sent) * 1000)
         if self._parser.get_status_code() != _OK:
             answers.failed += 1
         if self._server_ms is not None:

@@ -19,6 +19,7 @@ online_store: {{type: redis, connection_string: "127.0.0.1:{redis_port}"}}
 entity_key_serialization_version: 3
 """
 _LIST = '["' + '", "'.join(f"some query number {number}" for number in range(10)) + '"]'
+_BATCH = 10_000
 
 
 def main(folder: Path, redis_port: int, port: int, shoppers: int) -> None:
@@ -29,9 +30,12 @@ def main(folder: Path, redis_port: int, port: int, shoppers: int) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "feature_store.yaml").write_text(_STORE.format(folder=folder, redis_port=redis_port))
-    users = [f"bench-{number}" for number in range(shoppers)]
-    frame = pd.DataFrame({"user_id": users, "hints": [_LIST] * shoppers, "event_timestamp": datetime.now(UTC)})
-    frame.to_parquet(folder / "u2q.parquet")
+
+    def rows(start: int) -> "pd.DataFrame":
+        users = [f"bench-{number}" for number in range(start, min(start + _BATCH, shoppers))]
+        return pd.DataFrame({"user_id": users, "hints": _LIST, "event_timestamp": datetime.now(UTC)})
+
+    rows(0).to_parquet(folder / "u2q.parquet")  # what the view is inferred from
     user = Entity(name="user", join_keys=["user_id"])
     view = FeatureView(
         name="u2q",
@@ -42,7 +46,9 @@ def main(folder: Path, redis_port: int, port: int, shoppers: int) -> None:
     )
     store = FeatureStore(repo_path=str(folder))
     store.apply([user, view])
-    store.write_to_online_store("u2q", frame)
+    for start in range(0, shoppers, _BATCH):
+        store.write_to_online_store("u2q", rows(start))
+        print(f"{min(start + _BATCH, shoppers):,} of {shoppers:,} shoppers written", flush=True)  # noqa: T201  (the log of a process)
     feast = str(Path(sys.executable).with_name("feast"))
     command = [feast, "-c", str(folder), "serve", "-h", "127.0.0.1", "-p", str(port)]
     os.execv(feast, [*command, "--workers", "1", "--max-requests", "0", "--no-access-log"])  # noqa: S606

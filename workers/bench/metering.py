@@ -1,6 +1,5 @@
 """What metrics cost: the service beside itself without any, by turns; and the CPU of a scrape."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, Final
 
 import httpx
 
+from workers.bench import variants
 from workers.bench.arena import Plan, Server, arena, by_turns
 from workers.bench.common import machine, spread
 from workers.common.processes import aigq
@@ -23,7 +23,7 @@ def run(plan: Plan, var: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     Raises:
         ConfigError: wrk is missing, or there is only one core.
     """
-    commands = {"metered": aigq("serve"), "unmetered": [sys.executable, "-m", "workers.bench.unmetered"]}
+    commands = {"metered": aigq("serve"), "unmetered": variants.command("unmetered")}
     with arena(plan, var, tell, commands) as (_, servers):
         rounds = by_turns(servers, plan, tell)
         scrapes = [_scrape(servers["metered"]) for _ in range(plan.repeats)]

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from workers.bench.constant_rate import Answers, ask
+from workers.bench.constant_rate import Answers, Message, ask
 
 ANSWER = b"HTTP/1.1 200 OK\r\nserver-timing: shopper;dur=0.10, total;dur=3.50\r\ncontent-length: 2\r\n\r\n[]"
 
@@ -27,7 +27,7 @@ async def _asked(stall_s: float, requests: int, rate: float, answer: bytes = ANS
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
-        return await ask(f"http://127.0.0.1:{port}", rate, requests, 1, lambda number: f"/{number}")
+        return await ask(f"http://127.0.0.1:{port}", rate, requests, 1, lambda number: Message(f"/{number}"))
     finally:
         server.close()
         await gone.wait()
@@ -40,6 +40,23 @@ async def test_a_stall_counts_for_every_request_that_was_due_meanwhile() -> None
     assert answers.percentile(0.5) > 100
     assert max(answers.latencies_ms) >= 500
     assert answers.failed == 0
+
+
+async def test_the_wire_counts_from_when_a_request_was_sent() -> None:
+    """One request is slow; those that waited for their turn are not, since the server had not heard of them."""
+    answers = await _asked(stall_s=0.2, requests=20, rate=100.0)
+    assert answers.later_on_the_wire_than(190) == 1
+    assert sum(latency > 100 for latency in answers.latencies_ms) > 5
+    assert len(answers.wire_ms) == 20
+
+
+def test_a_message_with_a_body_is_a_post() -> None:
+    """Feast wants one."""
+    assert Message("/a?b=c").encoded("h:1") == b"GET /a?b=c HTTP/1.1\r\nHost: h:1\r\n\r\n"
+    head, _, body = Message("/a", b"{}").encoded("h:1").partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /a HTTP/1.1\r\n")
+    assert b"Content-Length: 2" in head
+    assert body == b"{}"
 
 
 async def test_the_servers_own_clock_is_read() -> None:

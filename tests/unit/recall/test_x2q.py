@@ -68,6 +68,16 @@ async def test_many_misses_are_one_read() -> None:
     assert _found(reader, _TENT, _LAMP, _SOAP) == ["tent x", "lamp x", "soap x"]
 
 
+async def test_a_key_that_two_triggers_name_is_read_once() -> None:
+    """And once it is read nothing is left of the reading: what the cache drops later is read again."""
+    reader, redis = _reader()
+    redis.open.set()
+    for _ in range(2):
+        await reader.fetch("v1", [_TENT, _TENT, _LAMP], 5.0)
+        await _settle()
+    assert redis.asked == [(_KEYS.x2q("v1", _TENT), _KEYS.x2q("v1", _LAMP))] * 2
+
+
 async def test_who_gives_up_stops_nobody() -> None:
     """Neither the one who began the read, nor one with little time, whose deadline is its own."""
     reader, redis = _reader()
