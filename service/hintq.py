@@ -12,6 +12,7 @@ from service.contracts.codecs import BehaviourEntry
 from service.contracts.errors import StoreUnavailable
 from service.contracts.keys import shopper_sid
 from service.deadline import Deadline
+from service.explain import Explainer, as_json
 from service.metrics import DEGRADED, EXPLORED, HINTS, RECALL, RECALLED, STORE_ERRORS, U2Q_AGE
 from service.ranking.candidates import (
     CO_CLICK_TRIGGERS,
@@ -92,15 +93,14 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     proposals += popular.recall(state.catalogue, profile, query.k + POPULAR_SPARE, time.time())
     exclude = [*query.exclude, *recent_searches([(entry.type, entry.ref) for entry in behaviour])]
     pool = POOL if arm.exploration else WINDOW if arm.diversity else 0
-    dropped: list[dict[str, Any]] = []
-
-    def drop(candidate: Candidate, reason: str) -> None:
-        dropped.append({**_as_json(candidate), "dropped": reason})
-
-    told = drop if query.explain else None
+    explainer = None
+    if query.explain:
+        seen = await _times_seen(state, query, deadline, degraded)
+        explainer = Explainer(proposals, triggers, seen, state.catalogue)
     ranked = merge(
         proposals, query.k, exclude, pool=pool, trigger_share=arm.trigger_share, category_share=arm.category_share,
-        category=state.catalogue.query_category, tired=shopper.tired, dropped=told,
+        category=state.catalogue.query_category, tired=shopper.tired,
+        dropped=None if explainer is None else explainer.drop,
         refuse=refusal_of(behaviour, state.catalogue, time.time(), state.settings.behaviour.bought_s),
     )  # fmt: skip
     if arm.diversity:
@@ -115,7 +115,7 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     _U2Q_SECONDS.observe(read_at - started)
     _X2Q_SECONDS.observe(recalled_at - read_at)
     _count(proposals, hints, degraded, arm.name)
-    shown = [_as_json(hint) for hint in hints]
+    shown = [as_json(hint) for hint in hints]
     state.served.append(_served_line(query, shown, propensity, arm.name, consent=shopper.consent))
     content: dict[str, Any] = {
         "request_id": query.request_id,
@@ -124,13 +124,8 @@ async def answer(state: State, query: HintsQuery) -> Answer:
         "degraded": degraded,
         "age_s": age_s,
     }
-    if query.explain:
-        surplus = [{**_as_json(one), "dropped": "surplus"} for one in ranked if one not in hints]
-        content["explained"] = {
-            "propensity": propensity,
-            "triggers": [trigger.keys[0] for trigger in triggers],
-            "candidates": [*({**hint, "dropped": None} for hint in shown), *surplus, *dropped],
-        }
+    if explainer is not None:
+        content["explained"] = explainer.told(hints, ranked, propensity)
     body = orjson.dumps(content)
     merged_at = time.perf_counter()
     read, recalled, merged = (
@@ -171,6 +166,22 @@ async def _read_shopper(state: State, query: HintsQuery, deadline: Deadline, deg
     return shopper
 
 
+async def _times_seen(
+    state: State, query: HintsQuery, deadline: Deadline, degraded: Sequence[str]
+) -> Mapping[str, int] | None:
+    """Return how often each near key was seen, where somebody asks why: a round trip of its own."""
+    if query.user_id is None:
+        return {}
+    remaining = deadline.remaining_s() - _RESERVE_S
+    if "u2q" in degraded or remaining <= 0:
+        return None
+    try:
+        return await u2q.read_times_seen(state.reader, state.keys, shopper_sid(query.user_id), remaining)
+    except StoreUnavailable:
+        STORE_ERRORS.labels("seen").inc()
+        return None
+
+
 async def _recall_x2q(
     state: State, triggers: Sequence[LiveTrigger], shopper: Shopper, deadline: Deadline, degraded: list[str]
 ) -> list[Proposal]:
@@ -197,10 +208,6 @@ async def _recall_x2q(
             STORE_ERRORS.labels("x2q").inc()
             degraded.append("x2q")
     return state.x2q.recall(version, triggers, shopper.u2q)
-
-
-def _as_json(hint: Candidate) -> dict[str, Any]:
-    return {"query": hint.query, "source": hint.source, "score": round(hint.score, 4), "trigger": hint.trigger}
 
 
 def _served_line(

