@@ -99,7 +99,7 @@ async def answer(state: State, query: HintsQuery) -> Answer:
         explainer = Explainer(proposals, triggers, seen, state.catalogue)
     ranked = merge(
         proposals, query.k, exclude, pool=pool, trigger_share=arm.trigger_share, category_share=arm.category_share,
-        category=state.catalogue.query_category, tired=shopper.tired,
+        source_share=arm.source_share, category=state.catalogue.query_category, tired=shopper.tired,
         dropped=None if explainer is None else explainer.drop,
         refuse=refusal_of(behaviour, state.catalogue, time.time(), state.settings.behaviour.bought_s),
     )  # fmt: skip

