@@ -32,7 +32,6 @@ from service.recall import co_click, popular, text, u2q
 from service.recall.u2q import Shopper
 from service.state import State
 
-POLICY = "merge-5"
 # Looking a label up costs more than counting; sources and arms are few.
 _shown = lru_cache(maxsize=256)(HINTS.labels)
 _recalled = lru_cache(maxsize=16)(RECALLED.labels)
@@ -116,7 +115,8 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     _X2Q_SECONDS.observe(recalled_at - read_at)
     _count(proposals, hints, degraded, arm.name)
     shown = [as_json(hint) for hint in hints]
-    state.served.append(_served_line(query, shown, propensity, arm.name, consent=shopper.consent))
+    policy = state.experiments.policies[arm.name]
+    state.served.append(_served_line(query, shown, propensity, arm.name, policy, consent=shopper.consent))
     content: dict[str, Any] = {
         "request_id": query.request_id,
         "hints": shown,
@@ -211,7 +211,13 @@ async def _recall_x2q(
 
 
 def _served_line(
-    query: HintsQuery, shown: Sequence[Mapping[str, Any]], propensity: Sequence[float], arm: str, *, consent: bool
+    query: HintsQuery,
+    shown: Sequence[Mapping[str, Any]],
+    propensity: Sequence[float],
+    arm: str,
+    policy: str,
+    *,
+    consent: bool,
 ) -> dict[str, Any]:
     user_id = query.user_id if consent else None
     return {
@@ -225,5 +231,5 @@ def _served_line(
         "scores": [hint["score"] for hint in shown],
         "propensity": propensity,
         "arm": arm,
-        "policy": POLICY,
+        "policy": policy,
     }

