@@ -12,6 +12,7 @@ from service.contracts.codecs import BehaviourEntry
 from service.contracts.errors import StoreUnavailable
 from service.contracts.keys import shopper_sid
 from service.deadline import Deadline
+from service.explain import Explainer, as_json
 from service.metrics import DEGRADED, EXPLORED, HINTS, RECALL, RECALLED, STORE_ERRORS, U2Q_AGE
 from service.ranking.candidates import (
     CO_CLICK_TRIGGERS,
@@ -31,7 +32,6 @@ from service.recall import co_click, popular, text, u2q
 from service.recall.u2q import Shopper
 from service.state import State
 
-POLICY = "merge-5"
 # Looking a label up costs more than counting; sources and arms are few.
 _shown = lru_cache(maxsize=256)(HINTS.labels)
 _recalled = lru_cache(maxsize=16)(RECALLED.labels)
@@ -92,12 +92,15 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     proposals += popular.recall(state.catalogue, profile, query.k + POPULAR_SPARE, time.time())
     exclude = [*query.exclude, *recent_searches([(entry.type, entry.ref) for entry in behaviour])]
     pool = POOL if arm.exploration else WINDOW if arm.diversity else 0
-    dropped: list[tuple[Candidate, str | None]] = []
-
-    told = (lambda candidate, reason: dropped.append((candidate, reason))) if query.explain else None
+    explainer = None
+    if query.explain:
+        seen = await _times_seen(state, query, deadline, degraded)
+        origins = shopper.u2q.origins if shopper.u2q is not None else {}
+        explainer = Explainer(proposals, triggers, seen, state.catalogue, origins)
     ranked = merge(
         proposals, query.k, exclude, pool=pool, trigger_share=arm.trigger_share, category_share=arm.category_share,
-        category=state.catalogue.query_category, tired=shopper.tired, dropped=told,
+        source_share=arm.source_share, category=state.catalogue.query_category, tired=shopper.tired,
+        dropped=None if explainer is None else explainer.drop,
         refuse=refusal_of(behaviour, profile, state.catalogue, time.time(), state.settings.behaviour.bought_s),
     )  # fmt: skip
     if arm.diversity:
@@ -112,8 +115,9 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     _U2Q_SECONDS.observe(read_at - started)
     _X2Q_SECONDS.observe(recalled_at - read_at)
     _count(proposals, hints, degraded, arm.name)
-    shown = [_as_json(hint) for hint in hints]
-    state.served.append(_served_line(query, shown, propensity, arm.name, consent=shopper.consent))
+    shown = [as_json(hint) for hint in hints]
+    policy = state.experiments.policies[arm.name]
+    state.served.append(_served_line(query, shown, propensity, arm.name, policy, consent=shopper.consent))
     content: dict[str, Any] = {
         "request_id": query.request_id,
         "hints": shown,
@@ -121,17 +125,8 @@ async def answer(state: State, query: HintsQuery) -> Answer:
         "degraded": degraded,
         "age_s": age_s,
     }
-    if query.explain:
-        surplus = [(one, "surplus") for one in ranked if one not in hints]
-        origins = shopper.u2q.origins if shopper.u2q is not None else {}
-        content["explained"] = {
-            "propensity": propensity,
-            "triggers": [trigger.keys[0] for trigger in triggers],
-            "candidates": [
-                {**_as_json(one), "dropped": reason, "origin": origins.get(one.query) if one.source == "u2q" else None}
-                for one, reason in [*((hint, None) for hint in hints), *surplus, *dropped]
-            ],
-        }
+    if explainer is not None:
+        content["explained"] = explainer.told(hints, ranked, propensity)
     body = orjson.dumps(content)
     merged_at = time.perf_counter()
     read, recalled, merged = (
@@ -172,6 +167,22 @@ async def _read_shopper(state: State, query: HintsQuery, deadline: Deadline, deg
     return shopper
 
 
+async def _times_seen(
+    state: State, query: HintsQuery, deadline: Deadline, degraded: Sequence[str]
+) -> Mapping[str, int] | None:
+    """Return how often each near key was seen, where somebody asks why: a round trip of its own."""
+    if query.user_id is None:
+        return {}
+    remaining = deadline.remaining_s() - _RESERVE_S
+    if "u2q" in degraded or remaining <= 0:
+        return None
+    try:
+        return await u2q.read_times_seen(state.reader, state.keys, shopper_sid(query.user_id), remaining)
+    except StoreUnavailable:
+        STORE_ERRORS.labels("seen").inc()
+        return None
+
+
 async def _recall_x2q(
     state: State, triggers: Sequence[LiveTrigger], shopper: Shopper, deadline: Deadline, degraded: list[str]
 ) -> list[Proposal]:
@@ -200,12 +211,14 @@ async def _recall_x2q(
     return state.x2q.recall(version, triggers, shopper.u2q)
 
 
-def _as_json(hint: Candidate) -> dict[str, Any]:
-    return {"query": hint.query, "source": hint.source, "score": round(hint.score, 4), "trigger": hint.trigger}
-
-
 def _served_line(
-    query: HintsQuery, shown: Sequence[Mapping[str, Any]], propensity: Sequence[float], arm: str, *, consent: bool
+    query: HintsQuery,
+    shown: Sequence[Mapping[str, Any]],
+    propensity: Sequence[float],
+    arm: str,
+    policy: str,
+    *,
+    consent: bool,
 ) -> dict[str, Any]:
     user_id = query.user_id if consent else None
     return {
@@ -219,5 +232,5 @@ def _served_line(
         "scores": [hint["score"] for hint in shown],
         "propensity": propensity,
         "arm": arm,
-        "policy": POLICY,
+        "policy": policy,
     }

@@ -10,6 +10,7 @@ from service.contracts.events import Action, Query, UserId
 Source = Literal["u2q", "x2q", "co_click", "text", "popular"]
 MAX_HINTS = 50
 DEFAULT_HINTS = 10
+FINDS_COUNTED = 100
 
 ProfileFields = Annotated[
     dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")], Query],
@@ -42,11 +43,25 @@ class Hint(BaseModel):
     trigger: str | None = Field(None, description="why: the item, category or query that led here")
 
 
+class Features(BaseModel):
+    """What the score of a candidate is made of: weight x written, and what like ones (`merged`) brought."""
+
+    weight: float = Field(description="of its source, and of its trigger's place among the latest")
+    written: float = Field(description="score in its list: the model's, the ranker's or the rank's")
+    rank: int = Field(description="place in its list, from 0")
+    trigger_age_s: float | None = Field(None, description="since the shopper did what led here")
+    seen: int | None = Field(None, description="times seen and not clicked since; null if Redis did not say")
+    category: str | None = Field(None, description="of most items that the query finds")
+    finds: int = Field(description=f"items that the query finds, counted up to {FINDS_COUNTED}")
+
+
 class ExplainedHint(Hint):
     """A candidate; `dropped` says why it is not shown (null: it is)."""
 
-    dropped: str | None
-    origin: Origin | None = Field(description="of source u2q: who put the query into the shopper's list")
+    dropped: str | None = None
+    into: str | None = Field(None, description="if `merged` or `duplicate`: the like query that stands for it")
+    origin: Origin | None = Field(None, description="of source u2q: who put the query into the shopper's list")
+    features: Features
 
 
 class Explanation(BaseModel):

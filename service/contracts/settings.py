@@ -154,6 +154,7 @@ class Arm(_Section):
     exploration: float = Field(0.0, ge=0, le=1, description="share of answers in which one slot may show another hint")
     trigger_share: float = Field(0.4, gt=0, le=1, description="of a list that one trigger may fill")
     category_share: float = Field(1.0, gt=0, le=1, description="of a list that queries of one category may fill")
+    source_share: float = Field(1.0, gt=0, le=1, description="of a list that one source may fill, while others can")
     diversity: float = Field(0.0, ge=0, le=1, description="weight of being unlike what is shown, against the score")
 
 

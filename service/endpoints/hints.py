@@ -19,6 +19,7 @@ from service.contracts.events import Action
 from service.contracts.hints import HintsParameters, HintsResponse, InlineHintsRequest
 from service.contracts.settings import ServiceSettings
 from service.endpoints import StateDep, problem_responses, read_json
+from service.endpoints.hints_examples import ANSWER, ANSWERS, INLINE
 from service.hintq import HintsQuery
 from service.problems import Problem, invalid, respond
 from service.state import State
@@ -37,22 +38,8 @@ _GZIP_LEVEL = 1
 _ZIPPED = (*_HEADERS, (b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding"))
 _ENVOY_TIMEOUT = b"x-envoy-expected-rq-timeout-ms"
 _DIGITS = re.compile(rb"[0-9]{1,9}")
-_ANSWER_EXAMPLE = {
-    "request_id": "0f8c2a5be1d94c7f8a30d2f8c1b7e6a5",
-    "hints": [
-        {"query": "sleeping bag", "source": "x2q", "score": 1.2, "trigger": "item:outd-tents-0001"},
-        {"query": "camping stove", "source": "u2q", "score": 1.0, "trigger": None},
-    ],
-    "experiment": "default",
-    "degraded": [],
-    "age_s": 12.4,
-}
-_OK: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"example": _ANSWER_EXAMPLE}}}}
-_INLINE_EXAMPLE = {
-    "actions": [{"type": "click", "item_id": "outd-tents-0001"}, {"type": "search", "query": "tent"}],
-    "profile": {"segment": "outdoor fan"},
-    "k": 6,
-}
+_OK: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"example": ANSWER}}}}
+_OK_GET: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"examples": ANSWERS}}}}
 
 
 def _parameters() -> list[dict[str, Any]]:
@@ -76,7 +63,7 @@ def _parameters() -> list[dict[str, Any]]:
 @router.get(
     _PATH,
     response_model=HintsResponse,
-    responses={**_OK, **problem_responses(403, 422, 503)},
+    responses={**_OK_GET, **problem_responses(403, 422, 503)},
     openapi_extra={"parameters": _parameters()},
     summary="Hints for a known shopper, or for anybody by context",
 )
@@ -148,7 +135,7 @@ async def _get(scope: Scope) -> Response:
             "content": {
                 "application/json": {
                     "schema": {"$ref": "#/components/schemas/InlineHintsRequest"},
-                    "example": _INLINE_EXAMPLE,
+                    "example": INLINE,
                 }
             },
         }

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from service.contracts.codecs import QUERY_TYPES, BehaviourEntry, ScoredQuery
 from service.contracts.hints import MAX_HINTS
-from service.contracts.keys import Trigger, category_trigger, item_trigger, query_trigger, segment_trigger
+from service.contracts.keys import Trigger, category_trigger, item_trigger, query_trigger, segment_trigger, trigger_kind
 from service.contracts.text import has_cjk, normalise
 from service.ranking.bounded import Bounded
 from service.ranking.catalogue import Catalogue
@@ -34,6 +34,8 @@ MAX_TRIGGERS: Final = 4
 CO_CLICK_TRIGGERS: Final = 8
 POPULAR_SPARE: Final = 10
 """Popular queries that are looked at beside as many as are asked for: some are alike, or were just searched."""
+TEXT_OF_QUERY: Final = 0.1
+"""Share of the weight of what is like an item that what is like a query has: more costs hits (docs/experiments.md)."""
 CO_CLICK_LIMIT: Final = 24
 _CO_CLICK_SCORES: Final = tuple(map(rank_score, range(CO_CLICK_LIMIT)))
 
@@ -172,12 +174,13 @@ def from_co_click(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list
 
 
 def from_text(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list[Proposal]:
-    """Return queries that share words with the latest items of which the logs know nothing; scored by rank."""
+    """Return queries that share words with the latest items and queries that the logs do not tell; scored by rank."""
     proposals: list[Proposal] = []
     for position, trigger in enumerate(triggers):
         key, found = catalogue.text.first(trigger.keys[:1])
         if found:
-            proposals.append(Proposal("text", found, WEIGHT_TEXT * TRIGGER_DECAY**position, key))
+            of_query = TEXT_OF_QUERY if trigger_kind(key) == "query" else 1.0
+            proposals.append(Proposal("text", found, WEIGHT_TEXT * TRIGGER_DECAY**position * of_query, key))
     return proposals
 
 

@@ -2,8 +2,8 @@
 
 Layout: `<root>/CURRENT` names a version; `<root>/<version>/` holds `manifest.json` (size and digest of each file),
 `items.mdb` (LMDB: item id -> JSON; shared by all processes through the page cache), `words.mdb` (which items a query
-finds), `co_click.mdb` (what triggers lead to by the logs), `text.mdb` (what items lead to by their words, where the
-logs know nothing of them), `popular.json` and `consumable.json`.
+finds), `co_click.mdb` (what triggers lead to by the logs), `text.mdb` (what items and queries lead to by their words,
+where the logs know nothing of them), `popular.json` and `consumable.json`.
 A file that does not match its manifest is refused, so a half-copied artefact is never served (LMDB itself would crash
 on one with SIGBUS). https://lmdb.readthedocs.io/
 """
@@ -135,6 +135,10 @@ class Catalogue:
     def _misses(self, query: str) -> str | None:
         enough = not self.min_results or self._words.finds(query, self.min_results)
         return None if enough else "finds_nothing"
+
+    def count(self, query: str, limit: int) -> int:
+        """Return how many items `query` finds, at most `limit`."""
+        return self._words.count(query, limit)
 
     def query_category(self, query: str) -> str | None:
         """Return the category of most items that `query` finds, or None if it finds nothing. Cached."""

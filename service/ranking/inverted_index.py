@@ -67,8 +67,12 @@ class InvertedIndex:
 
     def finds(self, query: str, at_least: int = 1) -> bool:
         """Whether `at_least` items have all content words of `query`; never for a query without any."""
+        return self.count(query, at_least) >= at_least
+
+    def count(self, query: str, limit: int) -> int:
+        """Return how many items have all content words of `query`, at most `limit`; none for a query without any."""
         with self._environment.begin(buffers=True) as transaction:
-            return sum(1 for _ in islice(_found(transaction, query), at_least)) >= at_least
+            return sum(1 for _ in islice(_found(transaction, query), limit))
 
     def label(self, query: str) -> str | None:
         """Return the label that most of the first items that `query` finds have; None if it finds nothing."""

@@ -49,7 +49,10 @@ class Candidate(NamedTuple):
 _Entry = tuple[float, str, str, Source, str | None]
 """Score, near key, query, source, trigger: a candidate that is still one of many."""
 Drops = Callable[[Candidate, str], None]
-"""Hears of a candidate that is not shown, and why: a reason of the output filter, or one of `merge`."""
+"""Hears of a candidate that is not shown, and why: a reason of the output filter, or one of `merge`.
+
+With those that are shown, that is each row once; "merged" ones went into another candidate of the same near key.
+"""
 
 
 def rank_score(rank: int) -> float:
@@ -77,6 +80,7 @@ def merge(
     pool: int = 0,
     trigger_share: float = TRIGGER_SHARE,
     category_share: float = 1.0,
+    source_share: float = 1.0,
     category: Callable[[str], str | None] = _unknown,
     refuse: Callable[[str], str | None] = _unknown,
     tired: Collection[str] = (),
@@ -85,21 +89,20 @@ def merge(
     """Return at most `k` candidates, best first, no two alike, none like a query in `exclude`; then up to `pool` more.
 
     What several sources propose scores their sum, under the name of the one that gave most; but what was ranked among
-    all sources when it was written keeps its score. A trigger has at most `trigger_share` of the list, and a category
-    (of a query, by `category`) at most `category_share`, until every other candidate is used up; those whose near key
-    is in `tired` come after all others. What `refuse` has a reason against is not there at all. `dropped` is told why
-    others are not there.
+    all sources when it was written keeps its score. A trigger has at most `trigger_share` of the list, a category (of a
+    query, by `category`) at most `category_share`, and a source at most `source_share`, until every other candidate is
+    used up; those whose near key is in `tired` come after all others. What `refuse` has a reason against is not there
+    at all. `dropped` is told why others are not there.
     """
     excluded = {"", *map(near_key, exclude)}
-    trigger_quota, category_quota = max(1, math.ceil(k * trigger_share)), max(1, math.ceil(k * category_share))
-    used: dict[str | None, int] = {}  # None counts what no quota is for
+    over = _quotas(k, trigger_share, category_share, source_share, category)
     taken: set[str] = set()
     chosen: list[Candidate] = []
-    spare: dict[str, list[_Entry]] = {"trigger_quota": [], "category_quota": []}
+    spare: dict[str, list[_Entry]] = {"trigger_quota": [], "source_quota": [], "category_quota": []}
     weary: list[_Entry] = []
     told = _telling(dropped)
-    for entry in _summed(proposals, excluded, told):
-        _, key, query, _, trigger = entry
+    for entry in _summed(proposals, excluded, told, apart=source_share < 1, listened=dropped is not None):
+        _, key, query, _, _ = entry
         if len(chosen) == k + pool:
             if dropped is None:
                 break
@@ -108,20 +111,46 @@ def merge(
             told(entry, reason)
         elif key in tired:
             weary.append(entry)
-        elif trigger is not None and used.get(trigger, 0) >= trigger_quota and len(chosen) < k:
-            spare["trigger_quota"].append(entry)
+        elif len(chosen) < k and (reason := over(entry)):
+            spare[reason].append(entry)
         else:
-            about = category(query) if category_share < 1 else None
-            if len(chosen) < k and about is not None and used.get(about, 0) >= category_quota:
-                spare["category_quota"].append(entry)
-                continue
-            used[trigger], used[about] = used.get(trigger, 0) + 1, used.get(about, 0) + 1
             taken.add(key)
             chosen.append(_candidate(entry))
     for reason, held_back in (*spare.items(), ("fatigue", weary)):
         for entry in _append(chosen, held_back, taken, k + pool):
             told(entry, reason)
     return chosen
+
+
+def _quotas(
+    k: int, trigger_share: float, category_share: float, source_share: float, category: Callable[[str], str | None]
+) -> Callable[[_Entry], str | None]:
+    """Return what says which quota of a list of `k` holds an entry back; one that none does, it counts."""
+    of_trigger, of_category, of_source = (
+        max(1, math.ceil(k * share)) for share in (trigger_share, category_share, source_share)
+    )
+    triggers: dict[str, int] = {}
+    categories: dict[str, int] = {}
+    sources: dict[Source, int] = {}
+
+    def over(entry: _Entry) -> str | None:
+        _, _, query, source, trigger = entry
+        about = category(query) if category_share < 1 else None
+        if trigger is not None and triggers.get(trigger, 0) >= of_trigger:
+            return "trigger_quota"
+        if source_share < 1 and sources.get(source, 0) >= of_source:
+            return "source_quota"
+        if about is not None and categories.get(about, 0) >= of_category:
+            return "category_quota"
+        if trigger is not None:
+            triggers[trigger] = triggers.get(trigger, 0) + 1
+        if source_share < 1:
+            sources[source] = sources.get(source, 0) + 1
+        if about is not None:
+            categories[about] = categories.get(about, 0) + 1
+        return None
+
+    return over
 
 
 def _append(chosen: list[Candidate], held_back: Sequence[_Entry], taken: set[str], limit: int) -> list[_Entry]:
@@ -163,12 +192,17 @@ def _gathered(proposals: Iterable[Proposal]) -> tuple[dict[str, _Entry], dict[st
 
 
 def _summed(
-    proposals: Iterable[Proposal], excluded: Collection[str], told: Callable[[_Entry, str], None]
+    proposals: Iterable[Proposal],
+    excluded: Collection[str],
+    told: Callable[[_Entry, str], None],
+    *,
+    apart: bool,
+    listened: bool,
 ) -> list[_Entry]:
     """Return what may be shown, best first.
 
     Of each source, a query's best score counts; a trigger speaks for itself: its proposal that the quota may hold back
-    stays beside the sum of the others, so that it holds back itself.
+    stays beside the sum of the others, so that it holds back itself; so does each source, if they are held `apart`.
     """
     first, alike = _gathered(proposals)
     for key in excluded:
@@ -185,12 +219,17 @@ def _summed(
                 best[entry[3]] = entry
         strongest, *others = best.values() if len(best) == 1 else sorted(best.values(), key=_by_score)
         del first[key]
+        left = others if apart or strongest[4] is not None else []
+        if listened:
+            staying = {id(strongest), *map(id, left)}
+            for entry in some:
+                if id(entry) not in staying:
+                    told(entry, "merged")
         # `ranked_score` has weighed what other sources say of a query: added again, they would count twice.
         ranked = strongest[3] == "u2q" and strongest[0] > WEIGHT_U2Q
         total = strongest[0] if ranked else sum([entry[0] for entry in best.values()])
         extra.append((total, *strongest[1:]))
-        if strongest[4] is not None:
-            extra += others
+        extra += left
     found = [*first.values(), *extra]
     found.sort(key=_score, reverse=True)
     return found

@@ -1,4 +1,4 @@
-"""What shoppers call things like the latest items, where logs say nothing of them: looked up in the artefact."""
+"""What shoppers call things like the latest items and queries, where logs say nothing of them: a look-up."""
 
 from collections.abc import Sequence
 

@@ -1,5 +1,6 @@
 """The shopper's own list and recent behaviour, in one round trip."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from service.clustered import Pipelined
@@ -62,6 +63,16 @@ async def read_shopper(
     except CorruptValue as error:
         CORRUPT.labels("profile", error.reason).inc()
     return shopper
+
+
+async def read_times_seen(redis: Pipelined, keys: Keys, sid: str, timeout_s: float) -> dict[str, int]:
+    """Return how often each hint was seen lately and not clicked since, by near key: for who asks why.
+
+    Raises:
+        StoreUnavailable: Redis did not answer within `timeout_s`, or its own timeout.
+    """
+    raws = await redis.execute("LRANGE", keys.seen(sid), 0, -1, timeout_s=timeout_s)
+    return {key: count for raw, count in Counter(raws).items() for key in decode_seen(sid, [raw])[0]}
 
 
 def recall(u2q: QueryList | None) -> list[Proposal]:

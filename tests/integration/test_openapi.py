@@ -7,6 +7,7 @@ import httpx
 import pytest
 from fastapi.openapi.models import OpenAPI
 
+from service.contracts.hints import HintsResponse
 from tests.integration.support import PROBLEM, send
 
 METHODS = {"get", "post", "put", "delete"}
@@ -68,6 +69,10 @@ def test_the_examples_work(client: httpx.Client, document: dict[str, Any]) -> No
     shown = inline["responses"]["200"]["content"]["application/json"]["example"]
     assert set(shown) == set(answer.json())
     assert set(shown["hints"][0]) == set(answer.json()["hints"][0])
+    for known in document["paths"]["/v1/hints"]["get"]["responses"]["200"]["content"]["application/json"][
+        "examples"
+    ].values():
+        HintsResponse.model_validate(known["value"])
     profile = document["paths"]["/v1/shoppers/{user_id}/profile"]["put"]["requestBody"]["content"]["application/json"]
     for body in profile.get("examples") or profile["schema"].get("examples"):
         assert send(client, "PUT", "/v1/shoppers/u42/profile", body).status_code == 204

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.contracts.settings import Arm, ExperimentSettings
-from service.experiments import Experiments
+from service.experiments import POLICY, Experiments, policy_name
 
 ARMS = (Arm(name="control", share=0.7), Arm(name="new", share=0.2), Arm(name="off", share=0.1, sources=()))
 
@@ -17,6 +17,19 @@ def test_a_shopper_stays_in_an_arm(user_id: str) -> None:
     """On every replica, and after a restart."""
     first, second = (Experiments(ExperimentSettings(salt="a", arms=ARMS)) for _ in range(2))
     assert first.arm_of(user_id) == second.arm_of(user_id)
+
+
+def test_each_arms_rules_have_a_name() -> None:
+    """The same on every replica; another one for any other setting; the same for who only shares differently."""
+    first, second = (Experiments(ExperimentSettings(arms=ARMS)).policies for _ in range(2))
+    assert first == second
+    assert first["control"] == first["new"] == f"{POLICY}.{first['new'].rsplit('.')[-1]}"
+    given: list[dict[str, object]] = [
+        {}, {"sources": ("u2q",)}, {"exploration": 0.1}, {"trigger_share": 0.5}, {"category_share": 0.5},
+        {"source_share": 0.5}, {"diversity": 0.5},
+    ]  # fmt: skip
+    assert {field for one in given for field in one} == Arm.model_fields.keys() - {"name", "share"}
+    assert len({policy_name(Arm.model_validate(one)) for one in given}) == len(given)
 
 
 def test_shares_are_kept() -> None:

@@ -181,6 +181,29 @@ def test_every_query_is_shown_or_accounted_for(given_candidates: list[Candidate]
     assert {near_key(one.query) for one in given_candidates} <= accounted
 
 
+@given(st.lists(st.lists(u2q | x2q, max_size=6), max_size=6), ks, QUERIES, QUERIES)
+def test_each_row_is_told_once(lists: list[list[Candidate]], k: int, exclude: list[str], seen: list[str]) -> None:
+    """Shown or with a reason, what was folded into a sum too: where from, and nothing twice."""
+    told: list[Candidate] = []
+    given_candidates = [one for some in lists for one in some]
+    shown = _merge(given_candidates, k, exclude, tired=set(seen), dropped=lambda one, _: told.append(one))
+    assert Counter((one.query, one.source, one.trigger) for one in [*shown, *told]) == Counter(
+        (one.query, one.source, one.trigger) for one in given_candidates
+    )
+
+
+def test_what_is_folded_into_a_sum_is_told() -> None:
+    """With its own score; what stays beside the sum for the quota's sake is a duplicate of it."""
+    reasons: list[tuple[Candidate, str]] = []
+    tent, tents = Candidate("tent", "u2q", 0.6), Candidate("tents", "u2q", 0.5)
+    popular, clicked = Candidate("tent", "popular", 0.05), Candidate("tent", "x2q", 0.7, "item:a")
+    _merge([tent, tents, popular], 2, [], dropped=lambda *told: reasons.append(told))
+    assert sorted(reasons) == [(popular, "merged"), (tents, "merged")]
+    reasons.clear()
+    _merge([tent, tents, clicked], 2, [], dropped=lambda *told: reasons.append(told))
+    assert sorted(reasons) == [(tent, "duplicate"), (tents, "merged")]
+
+
 @given(candidates, ks, QUERIES, QUERIES)
 def test_what_tires_comes_last(given_candidates: list[Candidate], k: int, exclude: list[str], seen: list[str]) -> None:
     """It is shown only where nothing else is left, so fatigue makes no list shorter, and each one is accounted for."""
@@ -215,3 +238,38 @@ def test_a_category_has_its_share_while_others_are_left(
     quota = max(1, math.ceil(k * share))
     over = [n for n, one in enumerate(shown) if sum(o.query[:1] == one.query[:1] for o in shown[: n + 1]) > quota]
     assert share == 1 or over == list(range(len(shown) - len(over), len(shown)))
+
+
+sourced = st.builds(Candidate, queries, st.sampled_from(["u2q", "co_click", "popular"]), st.floats(0, 1))
+
+
+@given(st.lists(sourced, max_size=30), ks, st.floats(0.1, 1))
+def test_a_source_has_its_share_while_others_are_left(given_candidates: list[Candidate], k: int, share: float) -> None:
+    """What is over the share comes last, makes no list shorter, and only where no other source has anything."""
+    shown = _merge(given_candidates, k, [], source_share=share)
+    assert len(shown) == len(_merge(given_candidates, k, []))
+    quota = max(1, math.ceil(k * share))
+    over = [n for n, one in enumerate(shown) if sum(o.source == one.source for o in shown[: n + 1]) > quota]
+    assert share == 1 or over == list(range(len(shown) - len(over), len(shown)))
+    if share < 1 and over:
+        used = Counter(one.source for one in shown)
+        sound = [one for one in given_candidates if reject_reason(one.query) is None]
+        left = {near_key(one.query) for one in sound if used[one.source] < quota}
+        assert left <= {near_key(one.query) for one in shown}
+
+
+def test_a_source_over_its_share_is_told_and_its_query_can_come_from_another() -> None:
+    """The quota holds a source back, not the query."""
+    lists = [Candidate("tent", "u2q", 0.9), Candidate("stove", "u2q", 0.8), Candidate("lamp", "u2q", 0.7)]
+    reasons: dict[str, str] = {}
+    shown = _merge(
+        [*lists, Candidate("stove", "popular", 0.1), Candidate("boots", "popular", 0.05)],
+        2,
+        [],
+        source_share=0.5,
+        dropped=lambda one, why: reasons.update({f"{one.query} {one.source}": why}),
+    )
+    assert [(hint.query, hint.source) for hint in shown] == [("tent", "u2q"), ("stove", "popular")]
+    assert reasons == {
+        "stove u2q": "source_quota", "lamp u2q": "source_quota", "boots popular": "surplus",
+    }  # fmt: skip

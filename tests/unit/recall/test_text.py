@@ -1,4 +1,4 @@
-"""Text recall: what items of which the logs know nothing lead to."""
+"""Text recall: what items and queries of which the logs know nothing lead to."""
 
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ class _Shop:
     """A catalogue that knows no categories, and a table."""
 
     def __init__(self, path: Path) -> None:
-        TriggerTable.write(
-            path, [("item:new", [("trail shoes", 7.0), ("shoes", 3.0)]), ("item:older", [("lamp", 9.0)])]
-        )
+        lists = [
+            ("item:new", [("trail shoes", 7.0), ("shoes", 3.0)]),
+            ("item:older", [("lamp", 9.0)]),
+            ("query:tarp", [("tent", 5.0)]),
+        ]
+        TriggerTable.write(path, lists)
         self.text = TriggerTable.open(path, by_rank=True)
 
     def category(self, item_id: str) -> None:
@@ -37,4 +40,8 @@ def test_the_latest_items_words_lead(tmp_path: Path) -> None:
     assert found[0].score == WEIGHT_TEXT > found[1].score
     assert found[0].score > found[2].score
     assert {one.source for one in found} == {"text"}
+    searched = live_triggers([BehaviourEntry("search", 100.0, "Tarp")], shop, CO_CLICK_TRIGGERS)
+    (of_query,) = candidates_of(text.recall(shop, searched))
+    assert (of_query.query, of_query.trigger) == ("tent", "query:tarp")
+    assert 0 < of_query.score < found[0].score
     shop.text.close()
