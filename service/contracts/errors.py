@@ -5,7 +5,7 @@ AigqError
 ├── ArtefactError        a file or directory that we published or were given is missing, cut short or of another version
 ├── StoreError           Redis
 │   ├── StoreUnavailable  no answer in time, or no connection
-│   └── CorruptValue      a value that is not ours to use: broken, another version, another owner
+│   └── CorruptValue      a value that is not ours to use: broken, too long, another version or owner
 └── GeneratorError       the vLLM server
     ├── GeneratorUnavailable  no answer in time, no connection, or a 5xx
     ├── PromptRefused         it answers others, but takes this prompt for wrong
@@ -34,10 +34,10 @@ class StoreUnavailable(StoreError):
 
 
 class CorruptValue(StoreError):
-    """A stored value is broken, of another schema version, or another shopper's: treat it as a miss and count it."""
+    """A stored value is broken, too long, of another schema version or another shopper's: a miss, to be counted."""
 
     def __init__(self, reason: str) -> None:
-        """`reason` is one of `json`, `shape`, `version`, `owner`: a bounded metric label."""
+        """`reason` is one of `json`, `size`, `shape`, `version`, `owner`: a bounded metric label."""
         super().__init__(reason)
         self.reason = reason
 

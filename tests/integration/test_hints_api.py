@@ -7,7 +7,7 @@ import httpx
 import orjson
 import pytest
 
-from service.contracts.codecs import LIST_VERSION
+from service.contracts.codecs import LIST_VERSION, MAX_VALUE_BYTES
 from service.contracts.keys import category_trigger, item_trigger, query_trigger
 from service.contracts.text import near_key
 from tests.integration.conftest import Publish
@@ -158,6 +158,8 @@ def test_without_any_version_x2q_is_missing(client: httpx.Client, shopper: Shopp
         (b"\x00\xff", "json"),
         (b'{"queries": ["not yours"]}', "shape"),
         (b'[%d,"x",1,1,"m","","not yours",10000]' % (LIST_VERSION + 1), "version"),
+        (b"", "json"),
+        (b" " * (MAX_VALUE_BYTES + 1), "size"),
     ],
 )
 def test_a_list_that_is_not_the_shoppers_is_a_miss(
@@ -170,23 +172,6 @@ def test_a_list_that_is_not_the_shoppers_is_a_miss(
     body = _hints(client, shopper)
     assert {hint["source"] for hint in body["hints"]} == {"popular"}
     assert _metric(client, line) == before + 1
-
-
-def test_broken_behaviour_and_profile_are_misses_too(client: httpx.Client, shopper: Shopper) -> None:
-    """The rest of what is known is used."""
-    shopper.write_u2q("sleeping pad")
-    shopper.redis.set(shopper.keys.profile(shopper.sid), b"[]", ex=60)
-    shopper.redis.lpush(shopper.keys.behaviour(shopper.sid), b"{", b"[1]")
-    shopper.redis.expire(shopper.keys.behaviour(shopper.sid), 60)
-    assert _queries(_hints(client, shopper))[0] == "sleeping pad"
-
-
-def test_a_key_of_another_type_is_an_answer_without_it(client: httpx.Client, shopper: Shopper) -> None:
-    """Someone wrote into our namespace: 200 all the same."""
-    shopper.redis.hset(shopper.keys.u2q(shopper.sid), "a", "b")
-    shopper.redis.expire(shopper.keys.u2q(shopper.sid), 60)
-    assert _hints(client, shopper)["hints"]
-    assert _hints(client, Shopper("u-somebody", shopper.redis, shopper.keys))["degraded"] == []
 
 
 def test_unsafe_text_in_a_list_is_not_shown(client: httpx.Client, shopper: Shopper) -> None:
