@@ -35,6 +35,7 @@ _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"private
 _GZIP_BYTES = 1000
 _GZIP_LEVEL = 1
 _ZIPPED = (*_HEADERS, (b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding"))
+_NO_GZIP = re.compile(rb"gzip\s*;\s*q=0(\.0*)?\s*(,|$)")
 _ENVOY_TIMEOUT = b"x-envoy-expected-rq-timeout-ms"
 _DIGITS = re.compile(rb"[0-9]{1,9}")
 _ANSWER_EXAMPLE = {
@@ -188,9 +189,14 @@ class _Prebuilt(Response):
 async def _respond(scope: Scope, headers: Headers, state: State, query: HintsQuery) -> Response:
     answer = await hintq.answer(state, query)
     scope["state"]["server_timing"] = answer.timing
-    if len(answer.body) >= _GZIP_BYTES and b"gzip" in headers.get(b"accept-encoding", b""):
+    if len(answer.body) >= _GZIP_BYTES and _takes_gzip(headers.get(b"accept-encoding", b"")):
         return _Prebuilt(gzip.compress(answer.body, _GZIP_LEVEL, mtime=0), _ZIPPED)
     return _Prebuilt(answer.body, _HEADERS)
+
+
+def _takes_gzip(accepted: bytes) -> bool:
+    """Whether an Accept-Encoding names gzip, and not with the weight 0, which refuses it (RFC 9110, 12.5.3)."""
+    return b"gzip" in accepted and _NO_GZIP.search(accepted) is None
 
 
 def _authorise(headers: Headers, settings: ServiceSettings) -> None:

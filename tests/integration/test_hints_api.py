@@ -235,14 +235,22 @@ def test_headers(client: httpx.Client, shopper: Shopper) -> None:
     assert posted.headers["cache-control"] == "private, no-store"
 
 
-@pytest.mark.parametrize(("k", "encoding"), [(1, None), (50, "gzip")])
-def test_only_long_answers_are_compressed(client: httpx.Client, shopper: Shopper, k: int, encoding: str | None) -> None:
-    """A short one fits a packet as it is; and nobody gets gzip who does not ask for it."""
+@pytest.mark.parametrize(
+    ("k", "accepted", "encoding"),
+    [
+        (1, "gzip", None), (50, "gzip", "gzip"), (50, "br, gzip;q=0.5", "gzip"), (50, "deflate, gzip; q=1.0", "gzip"),
+        (50, "gzip;q=0.05, br", "gzip"), (50, "gzip;q=0", None), (50, "br, gzip ; q=0.000, *", None), (50, "br", None),
+    ],
+)  # fmt: skip
+def test_only_long_answers_are_compressed(
+    client: httpx.Client, shopper: Shopper, k: int, accepted: str, encoding: str | None
+) -> None:
+    """A short one fits a packet as it is; and nobody gets gzip who does not ask for it, or refuses it."""
     shopper.write_u2q(*(f"sleeping pad of kind {chr(97 + i)}{chr(97 + i)}" for i in range(20)))
     params = {"user_id": shopper.user_id, "k": k}
-    answer = client.get("/v1/hints", params=params, headers={"accept-encoding": "gzip"})
+    answer = client.get("/v1/hints", params=params, headers={"accept-encoding": accepted})
     assert answer.headers.get("content-encoding") == encoding
-    assert (len(answer.content) > 1000) == (encoding == "gzip")
+    assert (len(answer.content) > 1000) == (k == 50)
     assert answer.json()["hints"][0]["query"] == "sleeping pad of kind aa"
     plain = client.get("/v1/hints", params=params, headers={"accept-encoding": "identity"})
     assert "content-encoding" not in plain.headers
