@@ -257,6 +257,25 @@ def test_only_long_answers_are_compressed(
     assert int(plain.headers["content-length"]) == len(plain.content)
 
 
+def test_groups_of_three(client: httpx.Client, shopper: Shopper) -> None:
+    """A search box rotates nine hints; what it reports of each place joins what was served there."""
+    shopper.write_u2q("sleeping pads", "gas canister", "pad sleeping", "red lamp")
+    body = _hints(client, shopper, k=9)
+    queries = _queries(body)
+    groups = [queries[at : at + 3] for at in range(0, 9, 3)]
+    assert [len({near_key(query) for query in group}) for group in groups] == [3, 3, 3]
+    assert len({near_key(query) for query in queries}) == 9
+    base = {"user_id": shopper.user_id, "type": "hint_exposure", "request_id": body["request_id"]}
+    for number, group in enumerate(groups):
+        seen = [{**base, "query": query, "position": 3 * number + at} for at, query in enumerate(group)]
+        assert send(client, "POST", "/v1/events", seen).json() == {"accepted": 3, "rejected": []}
+    served = eventually(lambda: [line for line in shopper.logged() if line["type"] == "hint_served"])[0]
+    exposed = [line for line in shopper.logged() if line["type"] == "hint_exposure"]
+    assert [line["position"] for line in exposed] == list(range(9))
+    assert {line["request_id"] for line in exposed} == {served["request_id"]}
+    assert [served["queries"][line["position"]] for line in exposed] == [line["query"] for line in exposed]
+
+
 @pytest.mark.parametrize("how", [{"params": {"budget_ms": 1}}, {"headers": {"x-envoy-expected-rq-timeout-ms": "1"}}])
 def test_a_deadline_that_cannot_be_met_is_answered_in_time(
     client: httpx.Client, shopper: Shopper, how: dict[str, Any]
