@@ -18,7 +18,7 @@ from service.contracts.codecs import BehaviourEntry
 from service.contracts.events import Action
 from service.contracts.hints import HintsParameters, HintsResponse, InlineHintsRequest
 from service.contracts.settings import ServiceSettings
-from service.endpoints import StateDep, problem_responses, read_json
+from service.endpoints import StateDep, header, problem_responses, read_json
 from service.hintq import HintsQuery
 from service.problems import Problem, invalid, respond
 from service.state import State
@@ -48,7 +48,18 @@ _ANSWER_EXAMPLE = {
     "degraded": [],
     "age_s": 12.4,
 }
-_OK: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"example": _ANSWER_EXAMPLE}}}}
+_OK: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {"application/json": {"example": _ANSWER_EXAMPLE}},
+        "headers": {
+            "Cache-Control": header("an answer is one shopper's, now", "private, no-store"),
+            "Content-Encoding": header("only if it is accepted and the answer is 1 kB or longer", "gzip"),
+        },
+    }
+}
+EXPLAIN = "explain"
+SECURITY = {EXPLAIN: {"type": "http", "scheme": "bearer", "description": "only for explain=true"}}
+"""The OpenAPI entry of what `explain` needs."""
 _INLINE_EXAMPLE = {
     "actions": [{"type": "click", "item_id": "outd-tents-0001"}, {"type": "search", "query": "tent"}],
     "profile": {"segment": "outdoor fan"},
@@ -67,8 +78,9 @@ def _parameters() -> list[dict[str, Any]]:
             "name": name,
             "in": "query",
             "required": name in schema.get("required", ()),
-            "schema": {key: value for key, value in told.items() if key != "description"},
-            **({"description": told["description"]} if "description" in told else {}),
+            "schema": {key: value for key, value in told.items() if key not in {"description", "examples"}},
+            "description": told["description"],
+            "example": told["examples"][0],
         }
         for name, told in schema["properties"].items()
     ]
@@ -78,7 +90,7 @@ def _parameters() -> list[dict[str, Any]]:
     _PATH,
     response_model=HintsResponse,
     responses={**_OK, **problem_responses(403, 422, 503)},
-    openapi_extra={"parameters": _parameters()},
+    openapi_extra={"parameters": _parameters(), "security": [{}, {EXPLAIN: []}]},
     summary="Hints for a known shopper, or for anybody by context",
 )
 async def get_hints(request: Request) -> Response:
