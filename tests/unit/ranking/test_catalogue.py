@@ -155,6 +155,21 @@ def test_a_next_version_cut_in_half_is_not_taken(root: Path, name: str, caplog: 
         opened.close()
 
 
+def test_a_version_that_is_still_open_is_taken_later(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """LMDB maps a file once a process: the way back waits until nobody reads the old map any more."""
+    first = Catalogue.open(root)
+    _publish(root, "00002-next")
+    second = first.renewed(root)
+    (root / CURRENT).write_text(first.version)
+    assert second.renewed(root) is second
+    assert "already open" in caplog.text
+    first.close()
+    third = second.renewed(root)
+    assert (third.version, third.item(TENT) is not None) == (first.version, True)
+    for opened in (second, third):
+        opened.close()
+
+
 def test_what_cannot_be_read_is_refused(root: Path) -> None:
     """As anything else: an error of the file system would end the loop that looks for new versions."""
     folder = _version(root)
