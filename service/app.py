@@ -14,11 +14,18 @@ from service import problems, telemetry
 from service.contracts.events import Event
 from service.contracts.hints import InlineHintsRequest
 from service.contracts.settings import Settings, load_settings
-from service.endpoints import events, hints, ops, page, shoppers
+from service.endpoints import events, header, hints, ops, page, shoppers
 from service.gate import Gate
 from service.state import State, open_state
 
 VERSION = "0.1.0"
+
+
+_GATE_HEADERS = {
+    "X-Request-Id": header("what the body and the log call it too", "0f8c2a5be1d94c7f8a30d2f8c1b7e6a5"),
+    "Server-Timing": header("milliseconds by stage, and in all", "shopper;dur=0.41, total;dur=0.92"),
+}
+"""What every answer has (`service.gate`), as OpenAPI tells it."""
 
 
 class Lifespan(TypedDict):
@@ -79,13 +86,19 @@ def create_app_to_serve() -> FastAPI:
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """Return the schema with the models of bodies that routes read themselves."""
+    """Return the schema with what it cannot see: models of bodies that routes read themselves, and all headers."""
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-        components = schema.setdefault("components", {}).setdefault("schemas", {})
+        components = schema.setdefault("components", {})
+        components["securitySchemes"] = hints.SECURITY
+        schemas = components.setdefault("schemas", {})
         for name, adapter in (("Event", TypeAdapter(Event)), ("InlineHintsRequest", TypeAdapter(InlineHintsRequest))):
             model = adapter.json_schema(ref_template="#/components/schemas/{model}")
-            components.update(model.pop("$defs", {}))
-            components[name] = model
+            schemas.update(model.pop("$defs", {}))
+            schemas[name] = model
+        for path in schema["paths"].values():
+            for operation in path.values():
+                for response in operation["responses"].values():
+                    response.setdefault("headers", {}).update(_GATE_HEADERS)
         app.openapi_schema = schema
     return app.openapi_schema

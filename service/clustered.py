@@ -48,8 +48,10 @@ class PipelinedCluster:
             StoreUnavailable: no connection, no reply in time, or an error reply.
         """
         limit_s = self._timeout_ms / 1000 if timeout_s is None else min(timeout_s, self._timeout_ms / 1000)
-        if command[0] == "MGET":
-            return await asyncio.gather(*(self.execute("GET", key, timeout_s=limit_s) for key in command[1:]))
+        if command[0] == "MGET" and len(command) > 2:  # noqa: PLR2004  (two keys)
+            # Each by an MGET of its own: to a GET, a key of another type is an error.
+            found = await asyncio.gather(*(self.execute("MGET", key, timeout_s=limit_s) for key in command[1:]))
+            return [value for (value,) in found]
         ends = time.monotonic() + limit_s
         if not self._table:
             await self._learned(limit_s)

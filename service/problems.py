@@ -9,11 +9,14 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from service.contracts.text import clean
 
 MEDIA_TYPE = "application/problem+json"
 _MAX_TEXT = 200
+_GONE = 499
+"""Nobody is left to be answered: who hangs up in the midst of a body is no failure of ours. nginx counts it so too."""
 
 
 class ProblemDetail(BaseModel):
@@ -107,6 +110,11 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)  # noqa: S101
         return respond(request, invalid(error))
 
+    async def on_gone(request: Request, error: Exception) -> Response:
+        del request, error
+        return Response(status_code=_GONE)
+
     app.add_exception_handler(Problem, on_problem)
+    app.add_exception_handler(ClientDisconnect, on_gone)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)

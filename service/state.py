@@ -119,7 +119,6 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         ConfigError: the Redis URL is malformed.
     """
     keys = Keys(settings.redis.namespace, settings.redis.partitions)
-    catalogue = open_catalogue(settings.service)
     async with AsyncExitStack() as stack:
         poll_redis = make_redis(settings.redis, settings.redis.read_timeout_ms)
         stack.push_async_callback(poll_redis.aclose)
@@ -132,7 +131,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         state = State(
             settings=settings,
             keys=keys,
-            catalogue=catalogue,
+            catalogue=open_catalogue(settings.service),  # kept nowhere else
             poll_redis=poll_redis,
             reader=reader,
             breaker=CircuitBreaker(settings.service.breaker_failures, settings.service.breaker_reset_s),

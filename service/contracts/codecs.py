@@ -15,6 +15,8 @@ from service.contracts.text import near_key
 
 VERSION: Final = 1
 LIST_VERSION: Final = 3
+MAX_VALUE_BYTES: Final = 65_536
+"""What is longer is not parsed. The longest that is written, a list of fifty queries of 200 characters, has 45 kB."""
 _SCORE_UNIT: Final = 10_000
 """Scores are stored as whole ten-thousandths: fewer bytes than decimals."""
 _OWNER_CHARS: Final = 10
@@ -88,6 +90,8 @@ def _owner(owner: str) -> str:
 
 def _open(raw: bytes, owner: str, length: int, version: int = VERSION, *, more: bool = False) -> list[Any]:
     """Return the array after its version and owner: `length` fields, or `more`."""
+    if len(raw) > MAX_VALUE_BYTES:
+        raise CorruptValue("size")
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -114,7 +118,7 @@ def decode_list(owner: str, raw: bytes) -> QueryList:
     """Return the list that `encode_list` wrote for the same owner.
 
     Raises:
-        CorruptValue: broken, another version, or another owner's.
+        CorruptValue: broken, too long, another version, or another owner's.
     """
     seq, generated_ms, model, digest, retrieved, *pairs = _open(raw, owner, 5, LIST_VERSION, more=True)
     texts, scores = pairs[::2], pairs[1::2]
@@ -144,6 +148,9 @@ def decode_behaviour(sid: str, raws: Sequence[bytes]) -> tuple[list[BehaviourEnt
     reasons: list[str] = []
     owner = _owner(sid)
     for raw in raws:
+        if len(raw) > MAX_VALUE_BYTES:
+            reasons.append("size")
+            continue
         try:
             match orjson.loads(raw):
                 # A request reads twenty: those that are as they were written need no more than a look.
@@ -191,7 +198,7 @@ def decode_profile(sid: str, raw: bytes) -> Profile:
     """Return the profile that `encode_profile` wrote for the same shopper.
 
     Raises:
-        CorruptValue: broken, another version, or another owner's.
+        CorruptValue: broken, too long, another version, or another owner's.
     """
     consent, fields = _open(raw, sid, 2)
     if not isinstance(consent, bool) or not isinstance(fields, dict):

@@ -6,7 +6,7 @@ AigqError
 │   └── TooLittleData     a dataset is whole, but holds too little to learn this from
 ├── StoreError           Redis
 │   ├── StoreUnavailable  no answer in time, or no connection
-│   └── CorruptValue      a value that is not ours to use: broken, another version, another owner
+│   └── CorruptValue      a value that is not ours to use: broken, too long, another version or owner
 ├── RefreshFailed        an error that nobody foresaw, in the refresh of a shopper
 └── GeneratorError       the vLLM server
     ├── GeneratorUnavailable  no answer in time, no connection, or a 5xx
@@ -41,10 +41,10 @@ class StoreUnavailable(StoreError):
 
 
 class CorruptValue(StoreError):
-    """A stored value is broken, of another schema version, or another shopper's: treat it as a miss and count it."""
+    """A stored value is broken, too long, of another schema version or another shopper's: a miss, to be counted."""
 
     def __init__(self, reason: str) -> None:
-        """`reason` is one of `json`, `shape`, `version`, `owner`: a bounded metric label."""
+        """`reason` is one of `json`, `size`, `shape`, `version`, `owner`: a bounded metric label."""
         super().__init__(reason)
         self.reason = reason
 

@@ -30,7 +30,10 @@ ContextValue = Annotated[Query | None, WrapValidator(_or_nothing)]
 ReferrerQuery = Annotated[
     Query | None,
     WrapValidator(_or_nothing),
-    Field(description="search elsewhere, or the campaign, that led to this visit; on its first page. Never echoed"),
+    Field(
+        description="search elsewhere, or the campaign, that led to this visit; on its first page. Never echoed",
+        examples=["two person tent"],
+    ),
 ]
 
 
@@ -103,14 +106,18 @@ class HintsParameters(BaseModel):
     """
 
     user_id: UserId | None = Field(None, examples=["u42"], description="without, hints from the context alone")
-    segment: ContextValue = None
-    region: ContextValue = None
-    locale: ContextValue = None
+    segment: ContextValue = Field(None, examples=["young parent"], description="as in profiles")
+    region: ContextValue = Field(None, examples=["north"], description="as in profiles")
+    locale: ContextValue = Field(None, examples=["en-AU"], description="as in profiles; en-AU falls back to en")
     referrer_query: ReferrerQuery = None
-    k: int = Field(DEFAULT_HINTS, ge=1, le=MAX_HINTS)
-    budget_ms: int | None = Field(None, ge=1, description="lowers the deadline, never raises it")
-    exclude: list[Query] = Field(default_factory=list, max_length=100, description="queries not to suggest")
-    explain: bool = Field(default=False, description="tell of every candidate; needs service.explain_token")
+    k: int = Field(DEFAULT_HINTS, ge=1, le=MAX_HINTS, examples=[6], description="how many hints, at most")
+    budget_ms: int | None = Field(None, ge=1, examples=[40], description="lowers the deadline, never raises it")
+    exclude: list[Query] = Field(
+        default_factory=list, max_length=100, examples=[["tent", "sleeping bag"]], description="queries not to suggest"
+    )
+    explain: bool = Field(
+        default=False, examples=[False], description="tell of every candidate; needs service.explain_token"
+    )
 
     @property
     def profile(self) -> dict[str, str]:

@@ -18,7 +18,7 @@ from service.contracts.codecs import BehaviourEntry
 from service.contracts.events import Action
 from service.contracts.hints import HintsParameters, HintsResponse, InlineHintsRequest
 from service.contracts.settings import ServiceSettings
-from service.endpoints import StateDep, problem_responses, read_json
+from service.endpoints import StateDep, header, problem_responses, read_json
 from service.endpoints.hints_examples import ANSWER, ANSWERS, INLINE
 from service.hintq import HintsQuery
 from service.problems import Problem, invalid, respond
@@ -36,10 +36,22 @@ _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"private
 _GZIP_BYTES = 1000
 _GZIP_LEVEL = 1
 _ZIPPED = (*_HEADERS, (b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding"))
+_NO_GZIP = re.compile(rb"gzip\s*;\s*q=0(\.0*)?\s*(,|$)")
 _ENVOY_TIMEOUT = b"x-envoy-expected-rq-timeout-ms"
 _DIGITS = re.compile(rb"[0-9]{1,9}")
-_OK: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"example": ANSWER}}}}
-_OK_GET: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"examples": ANSWERS}}}}
+_HEADERS_TOLD = {
+    "Cache-Control": header("an answer is one shopper's, now", "private, no-store"),
+    "Content-Encoding": header("only if it is accepted and the answer is 1 kB or longer", "gzip"),
+}
+_OK: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/json": {"example": ANSWER}}, "headers": _HEADERS_TOLD}
+}
+_OK_GET: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/json": {"examples": ANSWERS}}, "headers": _HEADERS_TOLD}
+}
+EXPLAIN = "explain"
+SECURITY = {EXPLAIN: {"type": "http", "scheme": "bearer", "description": "only for explain=true"}}
+"""The OpenAPI entry of what `explain` needs."""
 
 
 def _parameters() -> list[dict[str, Any]]:
@@ -53,8 +65,9 @@ def _parameters() -> list[dict[str, Any]]:
             "name": name,
             "in": "query",
             "required": name in schema.get("required", ()),
-            "schema": {key: value for key, value in told.items() if key != "description"},
-            **({"description": told["description"]} if "description" in told else {}),
+            "schema": {key: value for key, value in told.items() if key not in {"description", "examples"}},
+            "description": told["description"],
+            "example": told["examples"][0],
         }
         for name, told in schema["properties"].items()
     ]
@@ -64,7 +77,7 @@ def _parameters() -> list[dict[str, Any]]:
     _PATH,
     response_model=HintsResponse,
     responses={**_OK_GET, **problem_responses(403, 422, 503)},
-    openapi_extra={"parameters": _parameters()},
+    openapi_extra={"parameters": _parameters(), "security": [{}, {EXPLAIN: []}]},
     summary="Hints for a known shopper, or for anybody by context",
 )
 async def get_hints(request: Request) -> Response:
@@ -175,9 +188,14 @@ class _Prebuilt(Response):
 async def _respond(scope: Scope, headers: Headers, state: State, query: HintsQuery) -> Response:
     answer = await hintq.answer(state, query)
     scope["state"]["server_timing"] = answer.timing
-    if len(answer.body) >= _GZIP_BYTES and b"gzip" in headers.get(b"accept-encoding", b""):
+    if len(answer.body) >= _GZIP_BYTES and _takes_gzip(headers.get(b"accept-encoding", b"")):
         return _Prebuilt(gzip.compress(answer.body, _GZIP_LEVEL, mtime=0), _ZIPPED)
     return _Prebuilt(answer.body, _HEADERS)
+
+
+def _takes_gzip(accepted: bytes) -> bool:
+    """Whether an Accept-Encoding names gzip, and not with the weight 0, which refuses it (RFC 9110, 12.5.3)."""
+    return b"gzip" in accepted and _NO_GZIP.search(accepted) is None
 
 
 def _authorise(headers: Headers, settings: ServiceSettings) -> None:

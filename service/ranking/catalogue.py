@@ -213,12 +213,14 @@ def current_version(root: Path) -> str:
 def _verify(path: Path, size: int, expected: str) -> None:
     try:
         found = path.stat().st_size
-    except OSError:
+        if found != size:
+            raise ArtefactError(f"{path}: has {found} bytes, its manifest says {size} (half copied?); {_FIX}")
+        if digest(path) != expected:
+            raise ArtefactError(f"{path}: does not match its manifest's digest (altered?); {_FIX}")
+    except FileNotFoundError:
         raise ArtefactError(f"{path}: missing; {_FIX}") from None
-    if found != size:
-        raise ArtefactError(f"{path}: has {found} bytes, its manifest says {size} (half copied?); {_FIX}")
-    if digest(path) != expected:
-        raise ArtefactError(f"{path}: does not match its manifest's digest (altered?); {_FIX}")
+    except OSError as error:
+        raise ArtefactError(f"{path}: cannot be read ({error.strerror}); {_FIX}") from None
 
 
 def _json(path: Path) -> Any:

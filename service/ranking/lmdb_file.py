@@ -9,13 +9,22 @@ from typing import Final
 
 import lmdb
 
+from service.contracts.errors import ArtefactError
+
 MAX_KEY: Final = 511
 """Bytes that LMDB takes as a key; it takes no empty one either."""
 
 
 def read_only(path: Path) -> lmdb.Environment:
-    """Map a file that `write` made; all processes share its pages."""
-    return lmdb.open(str(path), subdir=False, readonly=True, lock=False, readahead=False)
+    """Map a file that `write` made; all processes share its pages.
+
+    Raises:
+        ArtefactError: it is no such file, or this process has it open already.
+    """
+    try:
+        return lmdb.open(str(path), subdir=False, readonly=True, lock=False, readahead=False)
+    except lmdb.Error as error:
+        raise ArtefactError(f"{path}: {error}") from None
 
 
 def write(path: Path, pairs: Sequence[tuple[bytes, bytes]]) -> None:

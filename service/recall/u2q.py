@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from service.clustered import Pipelined
 from service.contracts import lua
 from service.contracts.codecs import (
+    MAX_VALUE_BYTES,
     BehaviourEntry,
     Profile,
     QueryList,
@@ -37,15 +38,17 @@ async def read_shopper(
 ) -> Shopper:
     """Read u2q, the last `events` actions, the profile, and which hints were seen `fatigue_after` times.
 
-    A broken value is a miss, counted.
+    A broken value is a miss, counted. So is a list that is too long, or a key of another type: they are not fetched.
 
     Raises:
         StoreUnavailable: Redis did not answer within `timeout_s`, or its own timeout.
     """
     wanted = keys.of_request(sid)
-    raw_u2q, raw_behaviour, raw_profile, raw_tired = await redis.execute(
-        "EVAL", lua.READ, len(wanted), *wanted, events, fatigue_after, timeout_s=timeout_s
+    raw_u2q, raw_behaviour, raw_profile, raw_tired, left = await redis.execute(
+        "EVAL", lua.READ, len(wanted), *wanted, events, fatigue_after, MAX_VALUE_BYTES, timeout_s=timeout_s
     )
+    for kind, reason in zip(left[::2], left[1::2], strict=True):
+        CORRUPT.labels(kind.decode(), reason.decode()).inc()
     shopper = Shopper()
     shopper.behaviour, reasons = decode_behaviour(sid, raw_behaviour)
     for reason in reasons:

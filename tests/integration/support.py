@@ -6,9 +6,11 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,6 +74,41 @@ def valkey(port: int | None = None) -> Iterator[ValkeyServer]:
         yield server
     finally:
         server.terminate()
+
+
+@contextmanager
+def detour(port: int, delay_s: float) -> Iterator[int]:
+    """Yield a port at which the server of `port` answers `delay_s` later, until the block ends."""
+    at, ended = free_port(), asyncio.Event()
+    running: Future[asyncio.AbstractEventLoop] = Future()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, later_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        with suppress(ConnectionError):
+            while data := await reader.read(1 << 16):
+                loop.call_later(later_s, writer.write, data)
+        loop.call_later(later_s, writer.close)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, ours = await asyncio.open_connection("127.0.0.1", port)
+        with suppress(asyncio.CancelledError):  # the end of the block; asyncio would print it
+            await asyncio.gather(forward(reader, ours, 0.0), forward(theirs, writer, delay_s))
+        ours.close()
+        writer.close()
+
+    async def run() -> None:
+        async with await asyncio.start_server(serve, "127.0.0.1", at):
+            running.set_result(asyncio.get_running_loop())
+            await ended.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    loop = running.result(_PATIENCE_S)
+    try:
+        yield at
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join()
 
 
 @contextmanager

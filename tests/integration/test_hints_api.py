@@ -7,7 +7,7 @@ import httpx
 import orjson
 import pytest
 
-from service.contracts.codecs import LIST_VERSION
+from service.contracts.codecs import LIST_VERSION, MAX_VALUE_BYTES
 from service.contracts.keys import category_trigger, item_trigger, query_trigger
 from service.contracts.text import near_key
 from tests.integration.conftest import Publish
@@ -159,6 +159,8 @@ def test_without_any_version_x2q_is_missing(client: httpx.Client, shopper: Shopp
         (b'{"queries": ["not yours"]}', "shape"),
         (b'[%d,"x",1,1,"m","",0,"not yours",10000]' % (LIST_VERSION + 1), "version"),
         (b'[2,"x",1,1,"m","","of the last release",10000]', "version"),
+        (b"", "json"),
+        (b" " * (MAX_VALUE_BYTES + 1), "size"),
     ],
 )
 def test_a_list_that_is_not_the_shoppers_is_a_miss(
@@ -171,23 +173,6 @@ def test_a_list_that_is_not_the_shoppers_is_a_miss(
     body = _hints(client, shopper)
     assert {hint["source"] for hint in body["hints"]} == {"popular"}
     assert _metric(client, line) == before + 1
-
-
-def test_broken_behaviour_and_profile_are_misses_too(client: httpx.Client, shopper: Shopper) -> None:
-    """The rest of what is known is used."""
-    shopper.write_u2q("sleeping pad")
-    shopper.redis.set(shopper.keys.profile(shopper.sid), b"[]", ex=60)
-    shopper.redis.lpush(shopper.keys.behaviour(shopper.sid), b"{", b"[1]")
-    shopper.redis.expire(shopper.keys.behaviour(shopper.sid), 60)
-    assert _queries(_hints(client, shopper))[0] == "sleeping pad"
-
-
-def test_a_key_of_another_type_is_an_answer_without_it(client: httpx.Client, shopper: Shopper) -> None:
-    """Someone wrote into our namespace: 200 all the same."""
-    shopper.redis.hset(shopper.keys.u2q(shopper.sid), "a", "b")
-    shopper.redis.expire(shopper.keys.u2q(shopper.sid), 60)
-    assert _hints(client, shopper)["hints"]
-    assert _hints(client, Shopper("u-somebody", shopper.redis, shopper.keys))["degraded"] == []
 
 
 def test_unsafe_text_in_a_list_is_not_shown(client: httpx.Client, shopper: Shopper) -> None:
@@ -251,18 +236,45 @@ def test_headers(client: httpx.Client, shopper: Shopper) -> None:
     assert posted.headers["cache-control"] == "private, no-store"
 
 
-@pytest.mark.parametrize(("k", "encoding"), [(1, None), (50, "gzip")])
-def test_only_long_answers_are_compressed(client: httpx.Client, shopper: Shopper, k: int, encoding: str | None) -> None:
-    """A short one fits a packet as it is; and nobody gets gzip who does not ask for it."""
+@pytest.mark.parametrize(
+    ("k", "accepted", "encoding"),
+    [
+        (1, "gzip", None), (50, "gzip", "gzip"), (50, "br, gzip;q=0.5", "gzip"), (50, "deflate, gzip; q=1.0", "gzip"),
+        (50, "gzip;q=0.05, br", "gzip"), (50, "gzip;q=0", None), (50, "br, gzip ; q=0.000, *", None), (50, "br", None),
+    ],
+)  # fmt: skip
+def test_only_long_answers_are_compressed(
+    client: httpx.Client, shopper: Shopper, k: int, accepted: str, encoding: str | None
+) -> None:
+    """A short one fits a packet as it is; and nobody gets gzip who does not ask for it, or refuses it."""
     shopper.write_u2q(*(f"sleeping pad of kind {chr(97 + i)}{chr(97 + i)}" for i in range(20)))
     params = {"user_id": shopper.user_id, "k": k}
-    answer = client.get("/v1/hints", params=params, headers={"accept-encoding": "gzip"})
+    answer = client.get("/v1/hints", params=params, headers={"accept-encoding": accepted})
     assert answer.headers.get("content-encoding") == encoding
-    assert (len(answer.content) > 1000) == (encoding == "gzip")
+    assert (len(answer.content) > 1000) == (k == 50)
     assert answer.json()["hints"][0]["query"] == "sleeping pad of kind aa"
     plain = client.get("/v1/hints", params=params, headers={"accept-encoding": "identity"})
     assert "content-encoding" not in plain.headers
     assert int(plain.headers["content-length"]) == len(plain.content)
+
+
+def test_groups_of_three(client: httpx.Client, shopper: Shopper) -> None:
+    """A search box rotates nine hints; what it reports of each place joins what was served there."""
+    shopper.write_u2q("sleeping pads", "gas canister", "pad sleeping", "red lamp")
+    body = _hints(client, shopper, k=9)
+    queries = _queries(body)
+    groups = [queries[at : at + 3] for at in range(0, 9, 3)]
+    assert [len({near_key(query) for query in group}) for group in groups] == [3, 3, 3]
+    assert len({near_key(query) for query in queries}) == 9
+    base = {"user_id": shopper.user_id, "type": "hint_exposure", "request_id": body["request_id"]}
+    for number, group in enumerate(groups):
+        seen = [{**base, "query": query, "position": 3 * number + at} for at, query in enumerate(group)]
+        assert send(client, "POST", "/v1/events", seen).json() == {"accepted": 3, "rejected": []}
+    served = eventually(lambda: [line for line in shopper.logged() if line["type"] == "hint_served"])[0]
+    exposed = [line for line in shopper.logged() if line["type"] == "hint_exposure"]
+    assert [line["position"] for line in exposed] == list(range(9))
+    assert {line["request_id"] for line in exposed} == {served["request_id"]}
+    assert [served["queries"][line["position"]] for line in exposed] == [line["query"] for line in exposed]
 
 
 @pytest.mark.parametrize("how", [{"params": {"budget_ms": 1}}, {"headers": {"x-envoy-expected-rq-timeout-ms": "1"}}])

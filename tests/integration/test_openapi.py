@@ -7,7 +7,8 @@ import httpx
 import pytest
 from fastapi.openapi.models import OpenAPI
 
-from service.contracts.hints import HintsResponse
+from service.contracts.hints import HintsParameters, HintsResponse
+from service.problems import ProblemDetail
 from tests.integration.support import PROBLEM, send
 
 METHODS = {"get", "post", "put", "delete"}
@@ -51,6 +52,46 @@ def test_every_route_is_told(document: dict[str, Any]) -> None:
             problems = [r for status, r in operation["responses"].items() if status.startswith(("4", "5"))]
             assert problems
             assert all(PROBLEM in response["content"] for response in problems), path
+            for status, response in operation["responses"].items():
+                assert {"X-Request-Id", "Server-Timing"} <= set(response["headers"])
+                assert ("Retry-After" in response["headers"]) == (status == "503")
+
+
+def test_every_problem_is_shown(client: httpx.Client, document: dict[str, Any]) -> None:
+    """An example of each status looks as the service's own do."""
+    wrong = client.get("/v1/hints", params={"k": 0})
+    shown = document["paths"]["/v1/hints"]["get"]["responses"]["422"]["content"][PROBLEM]["example"]
+    assert shown == {**wrong.json(), "request_id": shown["request_id"]}
+    refused = client.get("/v1/hints", params={"explain": "true"})
+    shown = document["paths"]["/v1/hints"]["get"]["responses"]["403"]["content"][PROBLEM]["example"]
+    assert shown == {**refused.json(), "request_id": shown["request_id"]}
+    for node in _walk(document["paths"]):
+        for status, response in node.get("responses", {}).items():
+            if PROBLEM in response.get("content", {}):
+                example = response["content"][PROBLEM]["example"]
+                assert str(ProblemDetail.model_validate(example).status) == status
+
+
+def test_who_may_have_it_explained(document: dict[str, Any]) -> None:
+    """The token is told of, and asked of nobody else."""
+    assert document["components"]["securitySchemes"]["explain"]["scheme"] == "bearer"
+    told = {(p, m): o["security"] for p, path in document["paths"].items() for m, o in path.items() if "security" in o}
+    assert told == {("/v1/hints", "get"): [{}, {"explain": []}]}
+
+
+def test_the_examples_of_parameters_work(client: httpx.Client, document: dict[str, Any]) -> None:
+    """Each alone, and all together; the answer has the headers that are told."""
+    operation = document["paths"]["/v1/hints"]["get"]
+    examples = {one["name"]: one["example"] for one in operation["parameters"]}
+    assert set(examples) == set(HintsParameters.model_fields)
+    assert all(one["description"] for one in operation["parameters"])
+    for params in (*({name: value} for name, value in examples.items()), examples):
+        answer = client.get("/v1/hints", params=params)
+        assert answer.status_code == 200, params
+        assert len(answer.json()["hints"]) == params.get("k", 10)
+    told = {name: entry["example"] for name, entry in operation["responses"]["200"]["headers"].items()}
+    assert set(told) - {"Content-Encoding"} <= {name.title() for name in answer.headers}
+    assert answer.headers["cache-control"] == told["Cache-Control"]
 
 
 def test_the_examples_work(client: httpx.Client, document: dict[str, Any]) -> None:

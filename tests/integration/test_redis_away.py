@@ -1,7 +1,8 @@
-"""Redis absent, killed, hanging, or another one than expected: hints always, events never lost."""
+"""Redis absent, killed, hanging, slow, or another one than expected: hints always, events never lost."""
 
 import os
 import signal
+import statistics
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -13,9 +14,10 @@ import pytest
 from redis import Redis
 
 from service.contracts.keys import Keys
-from tests.integration.support import PROBLEM, Shopper, eventually, free_port, send, service, valkey
+from tests.integration.support import PROBLEM, Shopper, detour, eventually, free_port, send, service, valkey
 
 EVENT = {"user_id": "u1", "type": "search", "query": "tent", "event_id": "e1"}
+_BUDGET_MS = 50
 QUICK = {"REDIS_PARTITIONS": 8, "REDIS_WRITE_TIMEOUT_MS": 300, "SERVICE_BREAKER_RESET_S": 0.1}
 
 
@@ -116,6 +118,30 @@ def test_hanging(port: int, start: AbstractContextManager[httpx.Client], redis: 
         assert {line["event_id"] for line in shopper.logged() if line["type"] == "search"} == {"e1", "e2"}
         eventually(lambda: "u2q" not in _hints(client)["degraded"])
         redis.connection_pool.disconnect()
+
+
+@pytest.mark.parametrize("failures", [5, 1_000_000], ids=["left alone", "asked each time"])
+def test_slow(artefact_root: Path, tmp_path: Path, failures: int) -> None:
+    """200 ms later than well: answers within the budget without the shopper's list, and events are stored late."""
+    variables = {"SERVICE_BUDGET_MS": _BUDGET_MS, "REDIS_READ_TIMEOUT_MS": 900, "SERVICE_BREAKER_FAILURES": failures}
+    log = tmp_path / "service.log"
+    with (
+        valkey() as server,
+        detour(server.port, 0.2) as slow,
+        service(slow, artefact_root, log, REDIS_PARTITIONS=8, REDIS_WRITE_TIMEOUT_MS=5000, **variables) as client,
+    ):
+        assert _redis_state(client) == "ok"
+        assert send(client, "POST", "/v1/events", EVENT).status_code == 202
+        took = []
+        for _ in range(40):
+            answer = client.get("/v1/hints", params={"user_id": "u1"})
+            assert answer.status_code == 200
+            assert "u2q" in answer.json()["degraded"]
+            assert answer.json()["hints"]
+            took.append(float(answer.headers["server-timing"].rsplit("total;dur=", 1)[1]))
+        # Not each of them: the machine may stand still for a moment.
+        assert statistics.median(took) < _BUDGET_MS + 2
+        assert (statistics.median(took) > _BUDGET_MS / 2) == (failures > 5), "whether Redis was waited for"
 
 
 def test_another_partition_count(port: int, start: AbstractContextManager[httpx.Client], redis: "Redis[bytes]") -> None:

@@ -165,6 +165,10 @@ async def test_a_slot_that_moves(cluster: list[ValkeyServer], settings: RedisSet
     assert await reader.execute("GET", key) == b"here", "MOVED"
     assert await reader.execute("MGET", key, "other:1", "other:2") == [b"here", None, None]
     redis = make_redis(settings, 5000)
+    assert await reader.execute("MGET", key) == [b"here"]
+    await reader.execute("LPUSH", "other:1", "of another type")
+    await reader.execute("EXPIRE", "other:1", 60)
+    assert await reader.execute("MGET", key, "other:1", "other:2") == [b"here", None, None]
     assert await redis.get(key) == b"here"
     with pytest.raises(StoreUnavailable, match="Redis refuses: WRONGTYPE"):
         await reader.execute("LLEN", key)

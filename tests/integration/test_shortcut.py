@@ -34,6 +34,33 @@ def test_pages_of_other_sites_may_read_every_answer(client: httpx.Client, query:
     assert _counted(client, line) == before + 1
 
 
+def _preflight(client: httpx.Client, origin: str) -> httpx.Response:
+    asks = {"origin": origin, "access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+    return client.options("/v1/hints", headers=asks)
+
+
+def test_a_page_may_ask_before_it_posts(client: httpx.Client) -> None:
+    """JSON is no simple request, so browsers ask first: https://fetch.spec.whatwg.org/#cors-preflight-fetch."""
+    allowed = _preflight(client, ORIGIN)
+    assert allowed.status_code == 200
+    assert allowed.headers["access-control-allow-origin"] == ORIGIN
+    assert "POST" in allowed.headers["access-control-allow-methods"]
+    assert "content-type" in allowed.headers["access-control-allow-headers"].lower()
+    posted = client.post("/v1/hints", json={}, headers={"origin": ORIGIN})
+    assert posted.headers["access-control-allow-origin"] == ORIGIN
+    assert "x-request-id" in posted.headers["access-control-expose-headers"]
+
+
+@pytest.mark.parametrize("origin", ["https://elsewhere.example", f"{ORIGIN}.elsewhere.example", "null"])
+def test_a_page_of_a_foreign_site_may_read_nothing(client: httpx.Client, origin: str) -> None:
+    """Its browser is told of no permission, neither before nor with an answer."""
+    refused = _preflight(client, origin)
+    assert refused.status_code == 400
+    answers = [refused, client.get("/v1/hints", headers={"origin": origin})]
+    answers.append(client.post("/v1/hints", json={}, headers={"origin": origin}))
+    assert [answer.headers.get("access-control-allow-origin") for answer in answers] == [None] * 3
+
+
 def test_other_methods_are_routed(client: httpx.Client) -> None:
     """The shortcut is for GET alone."""
     assert client.delete("/v1/hints").status_code == 405

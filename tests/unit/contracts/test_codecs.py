@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from service.contracts.codecs import (
     LIST_VERSION,
+    MAX_VALUE_BYTES,
     VERSION,
     BehaviourEntry,
     Profile,
@@ -24,12 +25,14 @@ from service.contracts.codecs import (
     encode_seen,
 )
 from service.contracts.errors import CorruptValue
+from service.contracts.hints import MAX_HINTS
 from service.contracts.keys import shopper_sid
+from service.contracts.text import MAX_QUERY_CHARS
 from tests.support import SAFE_TEXT
 
 SID = shopper_sid("u42")
 OTHER = shopper_sid("u43")
-REASONS = {"json", "shape", "version", "owner"}
+REASONS = {"json", "size", "shape", "version", "owner"}
 
 scores = st.integers(0, 10_000).map(lambda n: n / 10_000)
 lists = st.builds(
@@ -126,6 +129,24 @@ def test_cut_short_is_broken_json(decode: Decode, raw: bytes) -> None:
 
 
 @kinds
+def test_too_long_is_refused_unread(decode: Decode, raw: bytes) -> None:
+    """The longest that is read is still read; one byte more is not looked into, whatever it is."""
+    decode(SID, raw.ljust(MAX_VALUE_BYTES))
+    for longer in (raw.ljust(MAX_VALUE_BYTES + 1), b"\x00" * (MAX_VALUE_BYTES + 1)):
+        with pytest.raises(CorruptValue) as caught:
+            decode(SID, longer)
+        assert caught.value.reason == "size"
+
+
+def test_the_longest_that_is_written_is_read() -> None:
+    """Fifty queries of as many and as long characters as are let in."""
+    longest = QueryList(
+        2**53, 2**45, "m" * 100, (ScoredQuery("\U0001f600" * MAX_QUERY_CHARS, 2.0),) * MAX_HINTS, "d" * 32
+    )
+    assert decode_list(SID, encode_list(SID, longest)) == longest
+
+
+@kinds
 def test_other_shapes(decode: Decode, raw: bytes) -> None:
     """Fields that are missing, too many, or of another type are named `shape`."""
     value = orjson.loads(raw)
@@ -170,3 +191,4 @@ def test_near_duplicates_are_one_seen_hint() -> None:
     foreign = encode_seen("someone-else-entirely", "lamp")
     assert decode_seen(SID, [seen, foreign, b"\x00", b"[1]"]) == ({"camping tent"}, ["owner", "json", "shape"])
     assert decode_seen(SID, [seen.replace(b'"camping tent"', b"7")]) == (set(), ["shape"])
+    assert decode_seen(SID, [seen, seen.ljust(MAX_VALUE_BYTES + 1)]) == ({"camping tent"}, ["size"])

@@ -7,8 +7,10 @@ import orjson
 import pytest
 
 from service.contracts.errors import ArtefactError
+from service.contracts.keys import item_trigger
 from service.ranking.catalogue import (
     CO_CLICK,
+    CONSUMABLE,
     CURRENT,
     ITEMS,
     MANIFEST,
@@ -72,7 +74,7 @@ def test_popular_and_sample(catalogue: Catalogue) -> None:
     assert catalogue.sample == SAMPLE_SHOP
 
 
-@pytest.mark.parametrize("name", [ITEMS, CO_CLICK, TEXT, POPULAR, WORDS, SAMPLE, MANIFEST])
+@pytest.mark.parametrize("name", [ITEMS, CO_CLICK, TEXT, POPULAR, WORDS, CONSUMABLE, SAMPLE, MANIFEST])
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_a_half_copied_file_is_refused(root: Path, name: str, share: float) -> None:
     """LMDB would crash the process on one (SIGBUS), so it is never opened."""
@@ -82,7 +84,7 @@ def test_a_half_copied_file_is_refused(root: Path, name: str, share: float) -> N
         Catalogue.open(root)
 
 
-@pytest.mark.parametrize("name", [ITEMS, CO_CLICK, TEXT, POPULAR, WORDS, SAMPLE])
+@pytest.mark.parametrize("name", [ITEMS, CO_CLICK, TEXT, POPULAR, WORDS, CONSUMABLE, SAMPLE])
 def test_an_altered_file_is_refused(root: Path, name: str) -> None:
     """One changed byte is enough."""
     path = _version(root) / name
@@ -93,7 +95,7 @@ def test_an_altered_file_is_refused(root: Path, name: str) -> None:
         Catalogue.open(root)
 
 
-@pytest.mark.parametrize("name", [ITEMS, CO_CLICK, TEXT, POPULAR, WORDS, SAMPLE, MANIFEST])
+@pytest.mark.parametrize("name", [ITEMS, CO_CLICK, TEXT, POPULAR, WORDS, CONSUMABLE, SAMPLE, MANIFEST])
 def test_a_missing_file_is_refused(root: Path, name: str) -> None:
     """The message has the path and the fix."""
     (_version(root) / name).unlink()
@@ -118,6 +120,65 @@ def test_a_broken_pointer_is_refused(root: Path, content: bytes) -> None:
     """`CURRENT` must name a version that is there."""
     (root / CURRENT).write_bytes(content)
     with pytest.raises(ArtefactError):
+        Catalogue.open(root)
+
+
+def _publish(root: Path, version: str) -> Path:
+    """Make a copy of the current version the current one."""
+    folder = Path(shutil.copytree(_version(root), root / version))
+    (root / CURRENT).write_text(version)
+    return folder
+
+
+@pytest.mark.parametrize("name", [ITEMS, CO_CLICK, TEXT, POPULAR, WORDS, CONSUMABLE, SAMPLE, MANIFEST])
+def test_a_next_version_cut_in_half_is_not_taken(root: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The one before is kept, still answers, and the log says why; a whole one after it is taken."""
+    catalogue = Catalogue.open(root)
+    path = _publish(root, "00002-half") / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for _ in range(2):
+        assert catalogue.renewed(root) is catalogue
+    assert f"kept {catalogue.version}" in caplog.text
+    assert name in caplog.text
+    assert catalogue.item(TENT) is not None
+    assert catalogue.refuses("two person tent") is None
+    assert catalogue.popular.queries
+    assert catalogue.query_category("two person tent") == TENT_CATEGORY
+    catalogue.co_click.first([item_trigger(TENT)])
+    shutil.rmtree(root / "00002-half")
+    (root / CURRENT).write_text(catalogue.version)
+    assert catalogue.renewed(root) is catalogue
+    _publish(root, "00003-whole")
+    renewed = catalogue.renewed(root)
+    assert (renewed.version, renewed.item(TENT)) == ("00003-whole", catalogue.item(TENT))
+    for opened in (catalogue, renewed):
+        opened.close()
+
+
+def test_a_version_that_is_still_open_is_taken_later(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """LMDB maps a file once a process: the way back waits until nobody reads the old map any more."""
+    first = Catalogue.open(root)
+    _publish(root, "00002-next")
+    second = first.renewed(root)
+    (root / CURRENT).write_text(first.version)
+    assert second.renewed(root) is second
+    assert "already open" in caplog.text
+    first.close()
+    third = second.renewed(root)
+    assert (third.version, third.item(TENT) is not None) == (first.version, True)
+    for opened in (second, third):
+        opened.close()
+
+
+def test_what_cannot_be_read_is_refused(root: Path) -> None:
+    """As anything else: an error of the file system would end the loop that looks for new versions."""
+    folder = _version(root)
+    (folder / TEXT).unlink()
+    (folder / TEXT).mkdir()
+    manifest = orjson.loads((folder / MANIFEST).read_bytes())
+    manifest["files"][TEXT]["bytes"] = (folder / TEXT).stat().st_size
+    (folder / MANIFEST).write_bytes(orjson.dumps(manifest))
+    with pytest.raises(ArtefactError, match=f"{TEXT}: cannot be read"):
         Catalogue.open(root)
 
 

@@ -36,9 +36,9 @@ class _SlowRedis:
         ]
 
 
-def _reader() -> tuple[X2QReader, _SlowRedis]:
+def _reader(cache_size: int = 100) -> tuple[X2QReader, _SlowRedis]:
     redis: Any = _SlowRedis()
-    return X2QReader(redis, _KEYS), redis
+    return X2QReader(redis, _KEYS, cache_size), redis
 
 
 def _found(reader: X2QReader, *keys: str) -> list[str]:
@@ -110,3 +110,23 @@ async def test_a_failure_is_everybodys_and_is_forgotten() -> None:
     await reader.fetch("v1", [_TENT], 5.0)
     assert _found(reader, _TENT) == ["tent x"]
     assert len(redis.asked) == 3
+
+
+async def test_the_cache_is_bounded() -> None:
+    """Two of five lists stay, the latest; what was forgotten is read again, and each version has its own two."""
+    reader, redis = _reader(cache_size=2)
+    redis.open.set()
+    keys = [query_trigger(query) for query in ("tent", "lamp", "soap", "boots", "chair")]
+    live = [LiveTrigger((key,), 0.0) for key in keys]
+    await reader.fetch("v1", keys, 5.0)
+    assert reader.missing("v1", live) == keys[:3]
+    assert _found(reader, *keys) == ["boots x", "chair x"]
+    await reader.fetch("v2", keys[:2], 5.0)
+    assert reader.missing("v2", live) == keys[2:]
+    assert reader.missing("v1", live) == keys[:3]
+    await reader.fetch("v1", keys[:1], 5.0)
+    assert reader.missing("v1", live) == keys[1:4]
+    await reader.fetch("v3", keys[:1], 5.0)
+    assert reader.missing("v2", live) == keys[2:], "of three versions, the first is forgotten"
+    assert reader.missing("v1", live) == keys
+    assert len(redis.asked) == 4
