@@ -13,6 +13,7 @@ from service.contracts.errors import StoreUnavailable
 from service.contracts.keys import shopper_sid
 from service.deadline import Deadline
 from service.metrics import DEGRADED, EXPLORED, HINTS, RECALL, RECALLED, STORE_ERRORS, U2Q_AGE
+from service.ranking.calibration import BY_HAND
 from service.ranking.candidates import (
     CO_CLICK_TRIGGERS,
     MAX_TRIGGERS,
@@ -32,6 +33,8 @@ from service.recall.u2q import Shopper
 from service.state import State
 
 POLICY = "merge-5"
+_CALIBRATED = f"{POLICY}-ctr"
+"""The same with weights that a CTR ranker gave."""
 # Looking a label up costs more than counting; sources and arms are few.
 _shown = lru_cache(maxsize=256)(HINTS.labels)
 _recalled = lru_cache(maxsize=16)(RECALLED.labels)
@@ -116,7 +119,8 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     _X2Q_SECONDS.observe(recalled_at - read_at)
     _count(proposals, hints, degraded, arm.name)
     shown = [_as_json(hint) for hint in hints]
-    state.served.append(_served_line(query, shown, propensity, arm.name, consent=shopper.consent))
+    policy = POLICY if state.catalogue.calibration is BY_HAND else _CALIBRATED
+    state.served.append(_served_line(query, shown, propensity, arm.name, policy, consent=shopper.consent))
     content: dict[str, Any] = {
         "request_id": query.request_id,
         "hints": shown,
@@ -204,7 +208,13 @@ def _as_json(hint: Candidate) -> dict[str, Any]:
 
 
 def _served_line(
-    query: HintsQuery, shown: Sequence[Mapping[str, Any]], propensity: Sequence[float], arm: str, *, consent: bool
+    query: HintsQuery,
+    shown: Sequence[Mapping[str, Any]],
+    propensity: Sequence[float],
+    arm: str,
+    policy: str,
+    *,
+    consent: bool,
 ) -> dict[str, Any]:
     user_id = query.user_id if consent else None
     return {
@@ -218,5 +228,5 @@ def _served_line(
         "scores": [hint["score"] for hint in shown],
         "propensity": propensity,
         "arm": arm,
-        "policy": POLICY,
+        "policy": policy,
     }

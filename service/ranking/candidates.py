@@ -14,9 +14,6 @@ from service.ranking.bounded import Bounded
 from service.ranking.catalogue import Catalogue
 from service.ranking.merge import (
     TRIGGER_DECAY,
-    WEIGHT_CO_CLICK,
-    WEIGHT_POPULAR,
-    WEIGHT_TEXT,
     WEIGHT_U2Q,
     Proposal,
     Row,
@@ -154,7 +151,8 @@ def from_co_click(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list
     by_trigger: dict[Trigger, list[Row]] = {}
     for (_, query), score in zip(ranked, _CO_CLICK_SCORES, strict=False):
         by_trigger.setdefault(best[query][1], []).append((keys_of[query], query, score))
-    return [Proposal("co_click", some, WEIGHT_CO_CLICK, key) for key, some in by_trigger.items()]
+    weight = catalogue.calibration.co_click
+    return [Proposal("co_click", some, weight, key) for key, some in by_trigger.items()]
 
 
 def from_text(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list[Proposal]:
@@ -163,7 +161,8 @@ def from_text(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list[Pro
     for position, trigger in enumerate(triggers):
         key, found = catalogue.text.first(trigger.keys[:1])
         if found:
-            proposals.append(Proposal("text", found, WEIGHT_TEXT * TRIGGER_DECAY**position, key))
+            weight = catalogue.calibration.text * TRIGGER_DECAY**position
+            proposals.append(Proposal("text", found, weight, key))
     return proposals
 
 
@@ -176,4 +175,4 @@ def from_popular(catalogue: Catalogue, profile: Mapping[str, str], limit: int, n
     found = made.get(context)
     if found is None:
         found = made.put(context, rows(catalogue.popular.ranked(context, POPULAR_MADE)))
-    return [Proposal("popular", found[:limit], WEIGHT_POPULAR)]
+    return [Proposal("popular", found[:limit], catalogue.calibration.popular)]
