@@ -36,6 +36,9 @@ def evaluate(
     judge: Annotated[
         Path | None, typer.Option(help="CTR ranker of the part judge, which predicts clicks on what each row shows")
     ] = None,
+    ctr: Annotated[
+        Path | None, typer.Option(help="CTR ranker that weighs sources: rows NAME_calibrated, by artefacts build --ctr")
+    ] = None,
     ranker: Annotated[
         Path | None,
         typer.Option(
@@ -74,7 +77,7 @@ def evaluate(
             progress.advance(tasks[stage], done)
 
         plan = run.Plan(
-            data, models, drawn, judge, ranker, cases=cases, learners=learners, min_items=min_items, seed=seed
+            data, models, drawn, judge, ctr, ranker, cases=cases, learners=learners, min_items=min_items, seed=seed
         )
         report = run.evaluate(plan, settings, advance)
     if known is not None:

@@ -6,10 +6,12 @@ generated at the cut-off, and the catalogue's popular queries and words come fro
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from service.contracts.codecs import QUERY_TYPES, BehaviourEntry, ScoredQuery
 from service.contracts.keys import Trigger, category_trigger, item_trigger
+from service.ranking.calibration import BY_HAND, Calibration
 from service.ranking.candidates import (
     CO_CLICK_TRIGGERS,
     MAX_TRIGGERS,
@@ -31,8 +33,19 @@ from workers.common.prompt import render_x2q_category, render_x2q_item
 from workers.common.ranked_list import Ranker, ranked_list
 from workers.common.reasons import parse_answer
 from workers.evaluation.cases import Case, Split
-from workers.evaluation.methods import K, Lists, first_distinct
+from workers.evaluation.methods import K, Lists, Method, first_distinct
 from workers.evaluation.model import KEPT, ModelLists, context_of, recently_searched
+
+MERGED: Final = "aigq"
+CONTEXT: Final = "popular_context"
+WITHOUT: Final = "without_model"
+"""As served if there were no model: what lists of a model add is `MERGED` over this."""
+NO_LIST: Final = "no_list"
+"""As served to who has no list yet."""
+CALIBRATED: Final = "_calibrated"
+"""Ends the names of rows for which a CTR ranker weighed the sources."""
+ROWS: Final = (CONTEXT, *(name + end for end in ("", CALIBRATED) for name in (WITHOUT, NO_LIST, MERGED)))
+TriggerLists = Mapping[Trigger, Sequence[ScoredQuery]]
 
 
 def behaviour_of(case: Case) -> list[BehaviourEntry]:
@@ -61,7 +74,7 @@ def trigger_lists(
     generations: Mapping[str, Generation],
     finds: Callable[[str], bool],
     drops: Counter[str],
-) -> dict[Trigger, tuple[ScoredQuery, ...]]:
+) -> TriggerLists:
     """Return the parsed list of each trigger that got one; `drops` counts as in the Think job."""
     found = {
         key: parse_answer(prompt, generations[prompt], drops, finds)
@@ -77,13 +90,15 @@ class Merged:
 
     name: str
     u2q: ModelLists
-    x2q: Mapping[Trigger, Sequence[ScoredQuery]]
+    x2q: TriggerLists
     catalogue: Catalogue
     now: float
     ranker: Ranker | None = None
     """Orders the shopper's list when it is written (`direct.ranker`)."""
     bought_s: float = 0.0
     """See `behaviour.bought_s`."""
+    written_s: float | None = None
+    """When the shopper's list was written; default: `now`. Triggers newer than it lead."""
 
     def suggest(self, cases: Sequence[Case], k: int = K, *, novel: bool = False) -> Lists:
         """See `Method.suggest`. For all targets nothing is left out; for novel ones, what a request leaves out."""
@@ -94,7 +109,8 @@ class Merged:
         exclude = recently_searched(case.history[-RECENT_EVENTS:]) if novel else []
         proposals = from_u2q(self._written(case, novel=novel))
         triggers = live_triggers(behaviour, self.catalogue, CO_CLICK_TRIGGERS)
-        proposals += from_x2q(triggers[:MAX_TRIGGERS], self._list_of, self.now)
+        written_s = self.now if self.written_s is None else self.written_s
+        proposals += from_x2q(triggers[:MAX_TRIGGERS], self._list_of, written_s)
         proposals += from_co_click(triggers, self.catalogue)
         proposals += from_text(triggers, self.catalogue)
         proposals += from_popular(self.catalogue, case.profile, k + POPULAR_SPARE, self.now)
@@ -131,3 +147,25 @@ class InContext:
     def _popular(self, case: Case) -> list[str]:
         proposals = from_popular(self.catalogue, case.profile, POPULAR_MADE, self.now)
         return [query for proposal in proposals for _, query, _ in proposal.rows]
+
+
+def served(
+    lists: ModelLists,
+    x2q: TriggerLists,
+    catalogue: Catalogue,
+    weights: Sequence[Calibration],
+    now: float,
+    ranker: Ranker | None,
+) -> list[Method]:
+    """Return the rows of what is served, once for each of `weights`."""
+    nothing = replace(lists, generations={})
+    found: list[Method] = [InContext(CONTEXT, catalogue, now)]
+    for calibration in weights:
+        end = "" if calibration is BY_HAND else CALIBRATED
+        weighed = replace(catalogue, calibration=calibration)
+        found += [
+            Merged(WITHOUT + end, nothing, {}, weighed, now, ranker),
+            Merged(NO_LIST + end, nothing, x2q, weighed, now, written_s=0.0),
+            Merged(MERGED + end, lists, x2q, weighed, now, ranker),
+        ]
+    return found

@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +16,9 @@ from polars.exceptions import PolarsError
 
 from service.contracts.errors import ArtefactError, ConfigError
 from service.contracts.settings import Settings, VllmSettings
+from service.ranking.calibration import BY_HAND
 from service.ranking.catalogue import Catalogue
+from workers.common.calibrate import calibrate, open_scorer
 from workers.common.dataset import ITEMS, Dataset
 from workers.common.generator import Generation
 from workers.common.prompt import with_reasons
@@ -27,7 +29,7 @@ from workers.evaluation.cases import Split, read_split
 from workers.evaluation.generate import generate
 from workers.evaluation.judge import judge_of, judged
 from workers.evaluation.measure import MAIN, NOVEL, Suggested, by_stratum, measure
-from workers.evaluation.merged import InContext, Merged, trigger_lists, trigger_prompts
+from workers.evaluation.merged import ROWS, TriggerLists, served, trigger_lists, trigger_prompts
 from workers.evaluation.methods import Method, Tuned
 from workers.evaluation.model import ModelLists, candidates_of, plain_prompt_of, prompt_of, quality
 from workers.evaluation.next_query import likeliest
@@ -35,10 +37,6 @@ from workers.evaluation.sample_shop import sample_shop
 from workers.evaluation.server import preflight, serving
 from workers.evaluation.words import WordIndex
 
-MERGED: Final = "aigq"
-CONTEXT: Final = "popular_context"
-WITHOUT: Final = "without_model"
-"""As served if there were no model: what lists of a model add is `MERGED` over this."""
 _URL: Final = "AIGQ_VLLM_URL"
 Report = dict[str, Any]
 """The figures as JSON values; docs/evaluation.md says what each is."""
@@ -51,7 +49,8 @@ class Plan:
     """What to evaluate. Without `data` it is the sample shop.
 
     `models` maps a row's name to a checkpoint; the first is the one that is served as `aigq`. Those in `next_query`
-    were taught the next query alone. `judge` is a CTR ranker of other shoppers.
+    were taught the next query alone. `judge` is a CTR ranker of other shoppers, `ctr` one that weighs sources for rows
+    of their own.
     `ranker` orders the lists of the served one, as `direct.ranker` does; default: the directory beside it, if there.
     """
 
@@ -59,6 +58,7 @@ class Plan:
     models: Mapping[str, Path] = field(default_factory=dict)
     next_query: frozenset[str] = frozenset()
     judge: Path | None = None
+    ctr: Path | None = None
     ranker: Path | None = None
     cases: int = 2000
     learners: int = 50_000
@@ -76,6 +76,7 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
     """
     _check(plan)
     scorer = None if plan.judge is None else judge_of(plan.judge)
+    weigher = None if plan.ctr is None else open_scorer(plan.ctr)
     ranker = _ranker(plan)
     seconds: dict[str, float] = {}
     dataset = Dataset(plan.data or sample_shop())
@@ -90,12 +91,18 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
         with _timed(seconds, "models"), TemporaryDirectory() as folder:
             with closing(learned.catalogue(dataset, split, Path(folder))) as catalogue:
                 report["generation"] = {}
+                weights = [BY_HAND]
+                if weigher is not None:
+                    weights.append(calibrate(catalogue, dataset, weigher, advance=partial(advance, "weigh sources")))
+                    report["calibration"] = weights[-1].as_json()
                 for place, (name, path) in enumerate(plan.models.items()):
                     ask = likeliest if name in plan.next_query else generate
                     asked = _ask(name, path, split, catalogue, settings, advance, ranker, ask=ask, merged=place == 0)
-                    suggested |= {one.name: Suggested.by(one, split.test) for one in asked.methods}
-                    if asked.triggers is not None:
+                    methods: list[Method] = [asked.lists]
+                    if asked.x2q is not None:
+                        methods += served(asked.lists, asked.x2q, catalogue, weights, split.now, ranker)
                         report["triggers"] = asked.triggers
+                    suggested |= {one.name: Suggested.by(one, split.test) for one in methods}
                     report["generation"][name] = _generation(asked.lists, split, catalogue, index, path)
             report |= {key: report["generation"][next(iter(plan.models))][key] for key in _TOP_LEVEL}
     with _timed(seconds, "measure"):
@@ -115,7 +122,7 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Report:
 
 def _check(plan: Plan) -> None:
     """Refuse what cannot end well before anything takes time."""
-    if taken := plan.models.keys() & {MERGED, WITHOUT, CONTEXT, *NAMES}:
+    if taken := plan.models.keys() & {*ROWS, *NAMES}:
         raise ConfigError(f"{', '.join(sorted(taken))}: is the name of another row; give the checkpoint another one")
     for path in plan.models.values():
         checkpoint.check(path)
@@ -152,9 +159,10 @@ _TOP_LEVEL: Final = ("format_valid", "in_catalogue", "dup_rate", "tokens_plain",
 @dataclass(frozen=True)
 class _Asked:
     lists: ModelLists
-    methods: Sequence[Method]
+    x2q: TriggerLists | None = None
+    """What triggers lead to, of the model that is served."""
     triggers: Report | None = None
-    """What became of the triggers' lists, of the model that is served."""
+    """What became of those lists."""
 
 
 def _ask(
@@ -169,7 +177,7 @@ def _ask(
     ask: Callable[..., Coroutine[Any, Any, dict[str, Generation]]],
     merged: bool,
 ) -> _Asked:
-    """Return the lists of one checkpoint and, if it is the one served, the merged lists with it and without."""
+    """Return the lists of one checkpoint and, if it is the one served, those of the triggers."""
     words = {item_id: item.words for item_id, item in catalogue.items(list(split.items)).items()}
     limit = candidates_taught(path)
     prompts = {
@@ -190,17 +198,11 @@ def _ask(
                 generations |= asyncio.run(ask(how, some, partial(_told, advance, what, len(some))))
     lists = ModelLists(name, prompts, generations, catalogue.finds)
     if not merged:
-        return _Asked(lists, [lists])
+        return _Asked(lists)
     drops: Counter[str] = Counter()
     x2q = trigger_lists(triggers, generations, catalogue.finds, drops)
-    nothing = ModelLists(name, prompts, {}, catalogue.finds)
-    served: list[Method] = [
-        InContext(CONTEXT, catalogue, split.now),
-        Merged(WITHOUT, nothing, {}, catalogue, split.now, ranker),
-        Merged(MERGED, lists, x2q, catalogue, split.now, ranker),
-    ]
     about = {"asked": len(triggers), "filled": len(x2q), "reasoning": think.reasoning, "drops": dict(drops)}
-    return _Asked(lists, [lists, *served], about)
+    return _Asked(lists, x2q, about)
 
 
 def _told(advance: Advance, stage: str, total: int, done: int) -> None:
