@@ -116,7 +116,7 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     _X2Q_SECONDS.observe(recalled_at - read_at)
     _count(proposals, hints, degraded, arm.name)
     shown = [as_json(hint) for hint in hints]
-    policy = state.experiments.policies[arm.name]
+    policy = state.experiments.policies[arm.name] + state.catalogue.calibration.ending
     state.served.append(_served_line(query, shown, propensity, arm.name, policy, consent=shopper.consent))
     content: dict[str, Any] = {
         "request_id": query.request_id,

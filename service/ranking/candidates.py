@@ -15,9 +15,6 @@ from service.ranking.catalogue import Catalogue
 from service.ranking.filter import reads_cjk
 from service.ranking.merge import (
     TRIGGER_DECAY,
-    WEIGHT_CO_CLICK,
-    WEIGHT_POPULAR,
-    WEIGHT_TEXT,
     WEIGHT_U2Q,
     Proposal,
     Row,
@@ -170,7 +167,8 @@ def from_co_click(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list
     by_trigger: dict[Trigger, list[Row]] = {}
     for (_, query), score in zip(ranked, _CO_CLICK_SCORES, strict=False):
         by_trigger.setdefault(best[query][1], []).append((keys_of[query], query, score))
-    return [Proposal("co_click", some, WEIGHT_CO_CLICK, key) for key, some in by_trigger.items()]
+    weight = catalogue.calibration.co_click
+    return [Proposal("co_click", some, weight, key) for key, some in by_trigger.items()]
 
 
 def from_text(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list[Proposal]:
@@ -180,7 +178,8 @@ def from_text(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list[Pro
         key, found = catalogue.text.first(trigger.keys[:1])
         if found:
             of_query = TEXT_OF_QUERY if trigger_kind(key) == "query" else 1.0
-            proposals.append(Proposal("text", found, WEIGHT_TEXT * TRIGGER_DECAY**position * of_query, key))
+            weight = catalogue.calibration.text * TRIGGER_DECAY**position * of_query
+            proposals.append(Proposal("text", found, weight, key))
     return proposals
 
 
@@ -193,4 +192,4 @@ def from_popular(catalogue: Catalogue, profile: Mapping[str, str], limit: int, n
     found = made.get(context)
     if found is None:
         found = made.put(context, rows(catalogue.popular.ranked(context, POPULAR_MADE)))
-    return [Proposal("popular", found[:limit], WEIGHT_POPULAR)]
+    return [Proposal("popular", found[:limit], catalogue.calibration.popular)]

@@ -3,18 +3,19 @@
 Layout: `<root>/CURRENT` names a version; `<root>/<version>/` holds `manifest.json` (size and digest of each file),
 `items.mdb` (LMDB: item id -> JSON; shared by all processes through the page cache), `words.mdb` (which items a query
 finds), `co_click.mdb` (what triggers lead to by the logs), `text.mdb` (what items and queries lead to by their words,
-where the logs know nothing of them), `popular.json` and `consumable.json`.
+where the logs know nothing of them), `popular.json`, `consumable.json` and, if a CTR ranker weighed the sources,
+`calibration.json`.
 A file that does not match its manifest is refused, so a half-copied artefact is never served (LMDB itself would crash
 on one with SIGBUS). https://lmdb.readthedocs.io/
 """
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import lmdb
 import orjson
@@ -23,6 +24,7 @@ from service.contracts.errors import ArtefactError
 from service.contracts.settings import ServiceSettings
 from service.ranking import lmdb_file
 from service.ranking.bounded import Bounded
+from service.ranking.calibration import BY_HAND, Calibration
 from service.ranking.filter import NOTHING, BlockList
 from service.ranking.inverted_index import InvertedIndex
 from service.ranking.popular_queries import PopularQueries
@@ -40,8 +42,10 @@ WORDS: Final = "words.mdb"
 CO_CLICK: Final = "co_click.mdb"
 TEXT: Final = "text.mdb"
 SAMPLE: Final = "sample.json"
+CALIBRATION: Final = "calibration.json"
 
 _log = logging.getLogger(__name__)
+_Parsed = TypeVar("_Parsed")
 _FIX: Final = "build it with: aigq artefacts build --data DIR --out ROOT"
 
 
@@ -70,6 +74,7 @@ class Catalogue:
     min_results: int = 1
     consumable: AbstractSet[str] = frozenset()
     blocked: BlockList = NOTHING
+    calibration: Calibration = BY_HAND
     _refused: Bounded[str, str | None] = field(init=False, default_factory=lambda: Bounded(_CATEGORIES))
     _categories: Bounded[str, str | None] = field(init=False, default_factory=lambda: Bounded(_CATEGORIES))
     _query_categories: Bounded[str, str | None] = field(init=False, default_factory=lambda: Bounded(_CATEGORIES))
@@ -95,16 +100,27 @@ class Catalogue:
             raise ArtefactError(f"{folder / MANIFEST}: does not list its files; {_FIX}") from None
         for name, (size, known) in expected.items():
             _verify(folder / name, size, known)
-        try:
-            popular = PopularQueries.from_json(_json(folder / POPULAR))
-        except ValueError as error:
-            raise ArtefactError(f"{folder / POPULAR}: {error}; {_FIX}") from None
+        return cls.unchecked(folder, min_results, manifest["files"], blocked)
+
+    @classmethod
+    def unchecked(
+        cls, folder: Path, min_results: int = 1, names: Collection[str] = (), blocked: BlockList = NOTHING
+    ) -> Self:
+        """Open the files in `folder` as who has just written them; `names` says which of the optional ones are there.
+
+        Raises:
+            ArtefactError: one is of another shape.
+        """
+        popular = _parsed(folder / POPULAR, PopularQueries.from_json)
+        calibration = _parsed(folder / CALIBRATION, Calibration.from_json) if CALIBRATION in names else BY_HAND
         consumable = frozenset(_json(folder / CONSUMABLE))
-        sample = _json(folder / SAMPLE) if SAMPLE in manifest["files"] else {}
+        sample = _json(folder / SAMPLE) if SAMPLE in names else {}
         items = lmdb_file.read_only(folder / ITEMS)
         words = InvertedIndex.open(folder / WORDS)
         co_click, text = TriggerTable.open(folder / CO_CLICK), TriggerTable.open(folder / TEXT, by_rank=True)
-        return cls(version, popular, sample, items, words, co_click, text, min_results, consumable, blocked)
+        return cls(
+            folder.name, popular, sample, items, words, co_click, text, min_results, consumable, blocked, calibration
+        )
 
     def renewed(self, root: Path) -> Self:
         """Return the current version under `root`: this one, if it is that or if another cannot be read (logged).
@@ -221,6 +237,13 @@ def _verify(path: Path, size: int, expected: str) -> None:
         raise ArtefactError(f"{path}: missing; {_FIX}") from None
     except OSError as error:
         raise ArtefactError(f"{path}: cannot be read ({error.strerror}); {_FIX}") from None
+
+
+def _parsed(path: Path, parse: Callable[[Any], _Parsed]) -> _Parsed:
+    try:
+        return parse(_json(path))
+    except ValueError as error:
+        raise ArtefactError(f"{path}: {error}; {_FIX}") from None
 
 
 def _json(path: Path) -> Any:

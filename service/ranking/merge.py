@@ -11,13 +11,11 @@ from service.contracts.text import near_key
 from service.ranking.bounded import Bounded
 from service.ranking.filter import reject_reason
 
+# What the other sources weigh is the artefact's to say: `service.ranking.calibration`.
 # A trigger younger than the shopper's list is news that the list cannot know, so it may lead.
 WEIGHT_FRESH_TRIGGER: Final = 1.2
 WEIGHT_U2Q: Final = 1.0
 WEIGHT_SEEN_TRIGGER: Final = 0.2
-WEIGHT_CO_CLICK: Final = 1.0
-WEIGHT_TEXT: Final = 0.25
-WEIGHT_POPULAR: Final = 0.05
 TRIGGER_DECAY: Final = 0.7
 """Weight of each further trigger, newest first."""
 TRIGGER_SHARE: Final = 0.4

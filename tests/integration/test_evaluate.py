@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.support import clean_environment
 from workers.common.dataset import Dataset
-from workers.evaluation.ask import ROWS
+from workers.evaluation.merged import ROWS
 from workers.evaluation.sample_shop import sample_shop
 
 ROOT = Path(__file__).parents[2]
@@ -97,10 +97,14 @@ def test_the_default_dataset_is_generated_once(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.vllm
-def test_the_shipped_model_beside_the_baselines(shop: Path) -> None:
-    """Its own list and what is served, with and without it, are rows; format and prompt lengths are told."""
-    found = _figures(_aigq("evaluate", "--data", str(shop), "--cases", "40", "--json", timeout_s=600))
+def test_the_shipped_model_beside_the_baselines(shop: Path, tmp_path: Path) -> None:
+    """Its own list and what is served, with and without it, are rows, and again as a CTR ranker weighs the sources."""
+    trained = _aigq("train", "ctr", "--data", str(shop), "--out", str(tmp_path / "ctr"))
+    assert trained.returncode == 0, trained.stderr[-3000:]
+    arguments = ("--data", str(shop), "--cases", "40", "--ctr", str(tmp_path / "ctr"), "--json")
+    found = _figures(_aigq("evaluate", *arguments, timeout_s=600))
     assert set(found["methods"]) == {*METHODS, "il_sft", *ROWS}
+    assert max(found["calibration"].values()) == 1
     assert found["format_valid"] > 0.9
     assert 0 <= found["dup_rate"] < 0.5
     assert 0 < found["in_catalogue"] <= 1

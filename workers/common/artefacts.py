@@ -5,7 +5,8 @@ The reader is `service.ranking.catalogue`.
 
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import polars as pl
 from service.contracts.errors import ArtefactError
 from service.contracts.text import normalise
 from service.ranking import lmdb_file
+from service.ranking.calibration import Calibration
 from service.ranking.catalogue import (
+    CALIBRATION,
     CO_CLICK,
     CONSUMABLE,
     CURRENT,
@@ -26,6 +29,7 @@ from service.ranking.catalogue import (
     SCHEMA,
     TEXT,
     WORDS,
+    Catalogue,
     Item,
     digest,
     encode_item,
@@ -42,10 +46,16 @@ from workers.common.similar import similar
 _KEPT_VERSIONS = 2
 
 
-def build(dataset: Path, root: Path, sample: Mapping[str, Any] | None = None) -> str:
+def build(
+    dataset: Path,
+    root: Path,
+    sample: Mapping[str, Any] | None = None,
+    calibrate: Callable[[Catalogue], Calibration] | None = None,
+) -> str:
     """Build an artefact from `dataset` (items, events, profiles), make it current, return its version.
 
-    Words that a model wrote for items (`aigq item-text build`) are taken from `root`, if they are there.
+    Words that a model wrote for items (`aigq item-text build`) are taken from `root`, if they are there. `calibrate`
+    weighs the sources of what was built; if it fails, nothing is published.
 
     Raises:
         ArtefactError: the dataset lacks items or searches.
@@ -71,6 +81,11 @@ def build(dataset: Path, root: Path, sample: Mapping[str, Any] | None = None) ->
         if sample:
             (staging / SAMPLE).write_bytes(orjson.dumps(dict(sample)))
             names.append(SAMPLE)
+        if calibrate is not None:
+            with closing(Catalogue.unchecked(staging)) as catalogue:
+                found = calibrate(catalogue)
+            (staging / CALIBRATION).write_bytes(orjson.dumps(found.as_json()))
+            names.append(CALIBRATION)
         files = {name: {"bytes": (staging / name).stat().st_size, "blake2b": digest(staging / name)} for name in names}
         manifest = orjson.dumps({"schema": SCHEMA, "items": items.height, "files": files}, option=orjson.OPT_INDENT_2)
         (staging / MANIFEST).write_bytes(manifest)

@@ -3,34 +3,25 @@
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from service.contracts.keys import Trigger
 from service.contracts.settings import Settings, VllmSettings
+from service.ranking.calibration import BY_HAND, Calibration
 from service.ranking.catalogue import Catalogue
 from workers.common.generator import Generation
 from workers.common.prompt import with_reasons
 from workers.common.ranked_list import Ranker, candidates_taught, plain_taught
 from workers.evaluation.cases import Split
-from workers.evaluation.merged import InContext, Merged, trigger_lists, trigger_prompts
+from workers.evaluation.merged import THINK, served, trigger_lists, trigger_prompts
 from workers.evaluation.methods import Method
 from workers.evaluation.model import ModelLists, candidates_of, plain_prompt_of, prompt_of
 from workers.evaluation.server import serving
 
-MERGED: Final = "aigq"
-CONTEXT: Final = "popular_context"
-WITHOUT: Final = "without_model"
-"""As served if there were no model: what lists of a model add is `MERGED` over this."""
-THINK: Final = "think"
-"""The triggers' lists alone (x2q)."""
-WITHOUT_THINK: Final = "without_think"
-"""As served if no trigger had a list: what Think adds is `MERGED` over this."""
-ROWS: Final = (CONTEXT, WITHOUT, THINK, WITHOUT_THINK, MERGED)
 URL: Final = "AIGQ_VLLM_URL"
 
 Advance = Callable[[str, int, int], None]
@@ -49,13 +40,17 @@ class Rendered(NamedTuple):
 
 @dataclass(frozen=True)
 class Asker:
-    """What is asked of every checkpoint. `serve` starts a server on one; `rendered` keeps prompts by row."""
+    """What is asked of every checkpoint. `weights`: of sources, the served rows once for each.
+
+    `serve` starts a server on a checkpoint; `rendered` keeps prompts by row.
+    """
 
     split: Split
     catalogue: Catalogue
     settings: Settings
     ranker: Ranker | None
     advance: Advance
+    weights: Sequence[Calibration] = (BY_HAND,)
     serve: Serve = serving
     rendered: dict[str, Rendered] = field(default_factory=dict)
 
@@ -90,18 +85,7 @@ class Asker:
             "reasoning": self.settings.think.reasoning,
             "drops": dict(drops),
         }
-        return lists, self._rows(lists, x2q), about
-
-    def _rows(self, lists: ModelLists, x2q: Mapping[Trigger, Any]) -> list[Method]:
-        catalogue, now = self.catalogue, self.split.now
-        nothing = ModelLists(lists.name, lists.prompts, {}, lists.refuses)
-        return [
-            InContext(CONTEXT, catalogue, now),
-            Merged(WITHOUT, nothing, {}, catalogue, now, self.ranker),
-            Merged(THINK, nothing, x2q, catalogue, now, retrieval=False),
-            Merged(WITHOUT_THINK, lists, {}, catalogue, now, self.ranker),
-            Merged(MERGED, lists, x2q, catalogue, now, self.ranker),
-        ]
+        return lists, served(lists, x2q, self.catalogue, self.weights, self.split.now, self.ranker), about
 
     def _lists(self, vllm: VllmSettings, name: str, path: Path, how: How) -> ModelLists:
         rendered = self.rendered[name] = self._render(path)

@@ -37,6 +37,9 @@ def evaluate(
     judge: Annotated[
         Path | None, typer.Option(help="CTR ranker of the part judge, which predicts clicks on what each row shows")
     ] = None,
+    ctr: Annotated[
+        Path | None, typer.Option(help="CTR ranker that weighs sources: rows NAME_calibrated, by artefacts build --ctr")
+    ] = None,
     ranker: Annotated[
         Path | None,
         typer.Option(
@@ -85,6 +88,7 @@ def evaluate(
             models,
             drawn,
             judge,
+            ctr,
             ranker,
             think,
             cases=cases,

@@ -6,10 +6,12 @@ generated at the cut-off, and the catalogue's popular queries and words come fro
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from service.contracts.codecs import QUERY_TYPES, BehaviourEntry, ScoredQuery
 from service.contracts.keys import Trigger, category_trigger, item_trigger
+from service.ranking.calibration import BY_HAND, Calibration
 from service.ranking.candidates import (
     CO_CLICK_TRIGGERS,
     MAX_TRIGGERS,
@@ -31,8 +33,25 @@ from workers.common.prompt import render_x2q_category, render_x2q_item
 from workers.common.ranked_list import Ranker, ranked_list
 from workers.common.reasons import parse_answer
 from workers.evaluation.cases import Case, Split
-from workers.evaluation.methods import K, Lists, first_distinct
+from workers.evaluation.methods import K, Lists, Method, first_distinct
 from workers.evaluation.model import KEPT, ModelLists, context_of, recently_searched
+
+MERGED: Final = "aigq"
+CONTEXT: Final = "popular_context"
+WITHOUT: Final = "without_model"
+"""As served if there were no model: what lists of a model add is `MERGED` over this."""
+NO_LIST: Final = "no_list"
+"""As served to who has no list yet."""
+CALIBRATED: Final = "_calibrated"
+"""Ends the names of rows for which a CTR ranker weighed the sources."""
+THINK: Final = "think"
+"""The triggers' lists alone (x2q)."""
+WITHOUT_THINK: Final = "without_think"
+"""As served if no trigger had a list: what Think adds is `MERGED` over this."""
+ROWS: Final = (
+    CONTEXT, THINK, WITHOUT_THINK, *(name + end for end in ("", CALIBRATED) for name in (WITHOUT, NO_LIST, MERGED)),
+)  # fmt: skip
+TriggerLists = Mapping[Trigger, Sequence[ScoredQuery]]
 
 
 def behaviour_of(case: Case) -> list[BehaviourEntry]:
@@ -61,7 +80,7 @@ def trigger_lists(
     generations: Mapping[str, Generation],
     refuses: Callable[[str], str | None],
     drops: Counter[str],
-) -> dict[Trigger, tuple[ScoredQuery, ...]]:
+) -> TriggerLists:
     """Return the parsed list of each trigger that got one; `drops` counts as in the Think job."""
     found = {
         key: parse_answer(prompt, generations[prompt], drops, refuses)
@@ -77,7 +96,7 @@ class Merged:
 
     name: str
     u2q: ModelLists
-    x2q: Mapping[Trigger, Sequence[ScoredQuery]]
+    x2q: TriggerLists
     catalogue: Catalogue
     now: float
     ranker: Ranker | None = None
@@ -86,6 +105,8 @@ class Merged:
     """See `behaviour.bought_s`."""
     retrieval: bool = True
     """Whether co-click, words and popular queries add to the lists."""
+    written_s: float | None = None
+    """When the shopper's list was written; default: `now`. Triggers newer than it lead."""
 
     def suggest(self, cases: Sequence[Case], k: int = K, *, novel: bool = False) -> Lists:
         """See `Method.suggest`. For all targets nothing is left out; for novel ones, what a request leaves out."""
@@ -96,7 +117,8 @@ class Merged:
         exclude = recently_searched(case.history[-RECENT_EVENTS:]) if novel else []
         proposals = from_u2q(self._written(case, novel=novel))
         triggers = live_triggers(behaviour, self.catalogue, CO_CLICK_TRIGGERS)
-        proposals += from_x2q(triggers[:MAX_TRIGGERS], self._list_of, self.now)
+        written_s = self.now if self.written_s is None else self.written_s
+        proposals += from_x2q(triggers[:MAX_TRIGGERS], self._list_of, written_s)
         if self.retrieval:
             proposals += from_co_click(triggers, self.catalogue)
             proposals += from_text(triggers, self.catalogue)
@@ -134,3 +156,29 @@ class InContext:
     def _popular(self, case: Case) -> list[str]:
         proposals = from_popular(self.catalogue, case.profile, POPULAR_MADE, self.now)
         return [query for proposal in proposals for _, query, _ in proposal.rows]
+
+
+def served(
+    lists: ModelLists,
+    x2q: TriggerLists,
+    catalogue: Catalogue,
+    weights: Sequence[Calibration],
+    now: float,
+    ranker: Ranker | None,
+) -> list[Method]:
+    """Return the rows of what is served; those that weights move, once for each of `weights`."""
+    nothing = replace(lists, generations={})
+    found: list[Method] = [
+        InContext(CONTEXT, catalogue, now),
+        Merged(THINK, nothing, x2q, catalogue, now, retrieval=False),
+        Merged(WITHOUT_THINK, lists, {}, catalogue, now, ranker),
+    ]
+    for calibration in weights:
+        end = "" if calibration is BY_HAND else CALIBRATED
+        weighed = replace(catalogue, calibration=calibration)
+        found += [
+            Merged(WITHOUT + end, nothing, {}, weighed, now, ranker),
+            Merged(NO_LIST + end, nothing, x2q, weighed, now, written_s=0.0),
+            Merged(MERGED + end, lists, x2q, weighed, now, ranker),
+        ]
+    return found

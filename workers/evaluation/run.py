@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
@@ -14,18 +15,21 @@ from polars.exceptions import PolarsError
 
 from service.contracts.errors import ArtefactError, ConfigError
 from service.contracts.settings import Settings
+from service.ranking.calibration import BY_HAND
 from service.ranking.catalogue import Catalogue
+from workers.common.calibrate import calibrate, open_scorer
 from workers.common.dataset import ITEMS, Dataset
 from workers.common.ranked_list import Ranker, open_ranker, ranker_beside
 from workers.common.timed import timed
 from workers.evaluation import checkpoint, learned
-from workers.evaluation.ask import ROWS, URL, Advance, Asker, Rendered
+from workers.evaluation.ask import URL, Advance, Asker, Rendered
 from workers.evaluation.baselines import NAMES, tuned_baselines
 from workers.evaluation.by_case import by_case
 from workers.evaluation.cases import Split, read_split
 from workers.evaluation.generate import generate
 from workers.evaluation.judge import judge_of, judged
 from workers.evaluation.measure import MAIN, NOVEL, Suggested, by_stratum, measure
+from workers.evaluation.merged import ROWS
 from workers.evaluation.methods import Method, Tuned
 from workers.evaluation.model import ModelLists, quality
 from workers.evaluation.next_query import likeliest
@@ -51,6 +55,7 @@ class Plan:
     models: Mapping[str, Path] = field(default_factory=dict)
     next_query: frozenset[str] = frozenset()
     judge: Path | None = None
+    ctr: Path | None = None
     ranker: Path | None = None
     think: Path | None = None
     """The checkpoint of the triggers' lists, if it is not the one served."""
@@ -79,6 +84,7 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Evaluation:
     """
     _check(plan)
     scorer = None if plan.judge is None else judge_of(plan.judge)
+    weigher = None if plan.ctr is None else open_scorer(plan.ctr)
     ranker = _ranker(plan)
     seconds: dict[str, float] = {}
     dataset = Dataset(plan.data or sample_shop())
@@ -93,7 +99,11 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Evaluation:
         with timed(seconds, "models"), TemporaryDirectory() as folder:
             with closing(learned.catalogue(dataset, split, Path(folder))) as catalogue:
                 report["generation"] = {}
-                asker = Asker(split, catalogue, settings, ranker, advance)
+                weights = [BY_HAND]
+                if weigher is not None:
+                    weights.append(calibrate(catalogue, dataset, weigher, advance=partial(advance, "weigh sources")))
+                    report["calibration"] = weights[-1].as_json()
+                asker = Asker(split, catalogue, settings, ranker, advance, weights)
                 for place, (name, path) in enumerate(plan.models.items()):
                     how = likeliest if name in plan.next_query else generate
                     rows: list[Method] = []

@@ -12,8 +12,9 @@ from tests.unit.evaluation.shops import CUT, DAY
 from workers.common.dataset import Dataset
 from workers.common.generator import Generation
 from workers.evaluation import learned
-from workers.evaluation.ask import MERGED, ROWS, THINK, WITHOUT, WITHOUT_THINK, Asker
+from workers.evaluation.ask import Asker
 from workers.evaluation.cases import Act, Case, Split
+from workers.evaluation.merged import CALIBRATED, MERGED, ROWS, THINK, WITHOUT, WITHOUT_THINK
 
 
 class Servers:
@@ -52,13 +53,13 @@ def test_rows_with_and_without_the_lists_of_think(
     monkeypatch.delenv("AIGQ_VLLM_URL", raising=False)
     for name in ("direct", "thinker"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text("{}")
+        (tmp_path / name / "config.json").write_text('{"max_position_embeddings": 512}')
     servers = Servers()
     heard: list[str] = []
     case = Case("c", {"segment": "segment 0"}, [Act("click", CUT - DAY, "camping stove-item")], ("dog food",))
     with closing(learned.catalogue(journey_data, split, tmp_path)) as catalogue:
         alone = replace(split, test=[case])
-        asker = Asker(alone, catalogue, Settings(), None, lambda stage, *_: heard.append(stage), servers.serve)
+        asker = Asker(alone, catalogue, Settings(), None, lambda stage, *_: heard.append(stage), serve=servers.serve)
         think = tmp_path / "thinker" if other else None
         lists, rows, about = asker.served("il_sft", tmp_path / "direct", think, servers.answer)
         found = {row.name: row.suggest([case])[0] for row in rows}
@@ -68,7 +69,7 @@ def test_rows_with_and_without_the_lists_of_think(
     assert heard.count("triggers of think" if other else "triggers of il_sft") == 1
     assert about == {"checkpoint": writes, "asked": 2, "filled": 2, "reasoning": False, "drops": {}}
     assert lists.suggest([case]) == compared.suggest([case]) == [["monitor arm"]]
-    assert tuple(found) == ROWS
+    assert tuple(found) == tuple(row for row in ROWS if not row.endswith(CALIBRATED))
     assert found[THINK] == ["dog food"]
     assert {"dog food", "monitor arm"} <= set(found[MERGED][:3])
     assert "monitor arm" in found[WITHOUT_THINK][:2]

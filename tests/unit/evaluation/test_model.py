@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from service.contracts.codecs import ScoredQuery
 from service.contracts.errors import GeneratorUnavailable
-from service.contracts.keys import category_trigger, item_trigger
+from service.contracts.keys import category_trigger, item_trigger, query_trigger
+from service.ranking.calibration import BY_HAND, Calibration
 from service.ranking.catalogue import Catalogue
 from service.ranking.shopper_context import ShopperContext
-from tests.unit.evaluation.shops import CUT, DAY
+from tests.unit.evaluation.shops import CUT, DAY, JOURNEYS
 from workers.common.dataset import Dataset
 from workers.common.fake_generator import FakeGenerator
 from workers.common.generator import Generation
@@ -20,7 +22,7 @@ from workers.common.ranked_list import Ranker
 from workers.evaluation import learned
 from workers.evaluation.cases import Act, Case, Item, Split
 from workers.evaluation.generate import generate_with
-from workers.evaluation.merged import Merged, trigger_lists, trigger_prompts
+from workers.evaluation.merged import ROWS, Merged, served, trigger_lists, trigger_prompts
 from workers.evaluation.model import KEPT, ModelLists, prompt_of, quality
 
 CASE = Case(
@@ -155,3 +157,18 @@ def test_lists_with_reasons_are_read_as_the_think_job_reads_them(catalogue: Cata
     found = trigger_lists({"item:1": one, "item:2": other}, answers, catalogue.refuses, drops)
     assert {key: [query.query for query in queries] for key, queries in found.items()} == {"item:1": ["sleeping bag"]}
     assert drops == {"finds_nothing": 1, "no_list": 1}
+
+
+def test_who_has_no_list_is_led_by_the_latest_triggers(journey_data: Dataset, split: Split, tmp_path: Path) -> None:
+    """The rows of what is served: x2q leads where there is no list, and weights change what there is no x2q for."""
+    catalogue = learned.catalogue(journey_data, split, tmp_path)
+    lists = ModelLists("m", {"c": "p"}, {"p": Generation("dog bed", 2, truncated=False)}, catalogue.refuses)
+    x2q = {query_trigger("tent"): [ScoredQuery("desk lamp", 1.0)]}
+    case = Case("c", {"segment": "segment 1"}, [Act("search", CUT - 60, "tent")], ("x",))
+    rows = served(lists, x2q, catalogue, [BY_HAND, Calibration(0.001, 1.0, 1.0)], CUT, None)
+    assert {row.name for row in rows} == set(ROWS)
+    first = {row.name: row.suggest([case], 1, novel=True)[0][0] for row in rows}
+    assert first["no_list"] == "desk lamp"
+    assert first["without_model"] in JOURNEYS[0]
+    assert first["without_model_calibrated"] in JOURNEYS[1]
+    catalogue.close()

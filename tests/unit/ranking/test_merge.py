@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.contracts.text import near_key, normalise
+from service.ranking.calibration import BY_HAND
 from service.ranking.filter import reject_reason
 from service.ranking.merge import (
     TRIGGER_SHARE,
-    WEIGHT_POPULAR,
     WEIGHT_U2Q,
     Candidate,
     Proposal,
@@ -149,7 +149,7 @@ def test_a_query_held_back_by_the_quota_can_come_from_another_source() -> None:
 
 def test_weights_say_who_leads() -> None:
     """A fresh trigger before the shopper's list, an old one after it, popular last."""
-    assert trigger_weight(0, fresh=True) > WEIGHT_U2Q > trigger_weight(0, fresh=False) > WEIGHT_POPULAR
+    assert trigger_weight(0, fresh=True) > WEIGHT_U2Q > trigger_weight(0, fresh=False) > BY_HAND.popular
     assert trigger_weight(1, fresh=True) < trigger_weight(0, fresh=True)
     assert rank_score(0) == 1.0
     assert all(rank_score(rank) > rank_score(rank + 1) > 0 for rank in range(20))

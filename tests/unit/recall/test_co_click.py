@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 
 from service.contracts.codecs import BehaviourEntry
+from service.ranking.calibration import BY_HAND
 from service.ranking.candidates import CO_CLICK_LIMIT, CO_CLICK_TRIGGERS, live_triggers
 from service.ranking.catalogue import Catalogue
 from service.ranking.merge import rank_score
@@ -32,6 +33,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> TriggerTable:
 
 class _Shop:
     """The catalogue, with another table."""
+
+    calibration = BY_HAND
 
     def __init__(self, catalogue: Catalogue, table: TriggerTable) -> None:
         self.category, self.co_click = catalogue.category, table

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from service.contracts.codecs import BehaviourEntry
+from service.ranking.calibration import BY_HAND
 from service.ranking.candidates import CO_CLICK_TRIGGERS, live_triggers
-from service.ranking.merge import WEIGHT_TEXT
 from service.ranking.trigger_table import TriggerTable
 from service.recall import text
 from tests.support import candidates_of
@@ -13,6 +13,8 @@ from tests.support import candidates_of
 
 class _Shop:
     """A catalogue that knows no categories, and a table."""
+
+    calibration = BY_HAND
 
     def __init__(self, path: Path) -> None:
         lists = [
@@ -37,7 +39,7 @@ def test_the_latest_items_words_lead(tmp_path: Path) -> None:
     assert [(one.query, one.trigger) for one in found] == [
         ("trail shoes", "item:new"), ("shoes", "item:new"), ("lamp", "item:older"),
     ]  # fmt: skip
-    assert found[0].score == WEIGHT_TEXT > found[1].score
+    assert found[0].score == BY_HAND.text > found[1].score
     assert found[0].score > found[2].score
     assert {one.source for one in found} == {"text"}
     searched = live_triggers([BehaviourEntry("search", 100.0, "Tarp")], shop, CO_CLICK_TRIGGERS)

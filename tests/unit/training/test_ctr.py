@@ -13,11 +13,12 @@ from typer.testing import CliRunner
 
 from service.contracts.codecs import BehaviourEntry
 from service.contracts.errors import ArtefactError
-from service.ranking.catalogue import Item
-from service.ranking.ctr import CtrScorer
+from service.ranking.catalogue import CALIBRATION, Item, current_version
+from service.ranking.ctr import CtrMeta, CtrScorer, save
 from service.ranking.fact_cache import FactCache
 from service.ranking.features import FEATURES, features
 from service.ranking.shopper_context import ShopperContext
+from workers.common import commands
 from workers.common.dataset import EVENT_SCHEMA, ITEM_SCHEMA, PROFILE_SCHEMA, Dataset, DatasetWriter
 from workers.common.split import part_of
 from workers.training import ctr, ctr_commands, exposures
@@ -237,6 +238,22 @@ def test_the_command_writes_a_ranker(shop_log: tuple[Dataset, exposures.Log], tm
     assert scorer.meta.data["manifest_blake2b"]
     for name in ("model.txt", "queries.json", "meta.json", "calibration.png"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_it_weighs_the_sources_of_an_artefact(shop_log: tuple[Dataset, exposures.Log], tmp_path: Path) -> None:
+    """What builds artefacts takes a ranker as it was written; never the one that judges."""
+    dataset, log = shop_log
+    table, stats = ctr.build_table(log, "train", CUT)
+    fitted = ctr.fit(table, table.part("train", early=True), table.part("validation", early=True), "product", 1, 1)
+    for part in ("train", "judge"):
+        meta = CtrMeta(part, CUT, {}, fitted.examination, fitted.bias, {})
+        save(tmp_path / part, meta, stats, fitted.trees.model_to_string())
+    command = ["build", "--data", str(dataset.root), "--out", str(tmp_path / "root"), "--ctr"]
+    with pytest.raises(ArtefactError, match="must not weigh"):
+        CliRunner().invoke(commands.app, [*command, str(tmp_path / "judge")], catch_exceptions=False)
+    done = CliRunner().invoke(commands.app, [*command, str(tmp_path / "train")], catch_exceptions=False)
+    assert "sources weigh: co_click 1, text 0.25, popular 0.05" in done.stdout, "here the only source is popular"
+    assert (tmp_path / "root" / current_version(tmp_path / "root") / CALIBRATION).exists()
 
 
 def test_a_part_without_anybody_is_refused(shop_log: tuple[Dataset, exposures.Log]) -> None:
