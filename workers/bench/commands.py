@@ -18,9 +18,6 @@ _Seconds = Annotated[int, typer.Option(min=1, help="of load, a server and round"
 _Connections = Annotated[int, typer.Option(min=1, help="of the load generator, each waiting for its answer")]
 _Var = Annotated[Path, typer.Option(help="directory for data, artefacts and logs")]
 _AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
-_Late = Annotated[
-    int, typer.Option("--requests", min=100, help="while Redis is well, frozen, slow (+200 ms), and dead, each")
-]
 
 
 class Part(StrEnum):
@@ -44,7 +41,9 @@ def serving(
         bool, typer.Option("--all", help="latency, soak and generating on request too, one report of all")
     ] = False,
     without: Annotated[list[Part], typer.Option(help="with --all: leave this out")] = [],  # noqa: B006  (typer's way)
-    requests: _Late = 100_000,
+    requests: Annotated[
+        int, typer.Option(min=100, help="with --all: while Redis is well, frozen, slow and dead, each")
+    ] = 100_000,
     soak_requests: Annotated[int, typer.Option(min=1, help="with --all: of the soak, after a tenth to warm up")] = (
         1_000_000
     ),
@@ -93,7 +92,9 @@ def variants(
 def latency(
     *,
     shoppers: _Shoppers = 100_000,
-    requests: _Late = 20_000,
+    requests: Annotated[
+        int, typer.Option(min=100, help="while Redis is well, frozen, slow (+200 ms), and dead, each")
+    ] = 20_000,
     repeats: _Repeats = 5,
     seconds: _Seconds = 5,
     connections: _Connections = 32,
