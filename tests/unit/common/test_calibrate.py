@@ -82,7 +82,6 @@ def test_past_moments_are_replayed(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     found = calibrate(catalogue, dataset, LikesTheJourney(0.5, 0.1), advance=lambda *some: told.append(some))
     assert found.popular < found.co_click == 1
-    assert found.text < found.co_click, "the logs know all items, and most queries"
     assert told == [(1, 160)] * 160
     assert calibrate(catalogue, dataset, LikesTheJourney(0.5, 0.1)) == found, "the same logs, the same weights"
     few = journeys(tmp_path / "few", 10)
