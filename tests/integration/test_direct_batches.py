@@ -169,7 +169,7 @@ async def test_stopping_while_claiming_gives_leases_back(make_rig: MakeRig) -> N
     assert await rig.worker().step() == 1
 
 
-@pytest.mark.parametrize("asked", ["check", "waiting"])
+@pytest.mark.parametrize("asked", ["check", "load"])
 async def test_a_model_that_hangs_does_not_delay_a_stop(make_rig: MakeRig, asked: str) -> None:
     """Neither at its check nor when asked how much waits there."""
     rig = _with(make_rig(), batch_size=1)
@@ -181,9 +181,9 @@ async def test_a_model_that_hangs_does_not_delay_a_stop(make_rig: MakeRig, asked
         async def check(self) -> None:
             await self._hang("check")
 
-        async def waiting(self) -> int:
-            await self._hang("waiting")
-            return 0
+        async def load(self) -> Load:
+            await self._hang("load")
+            return Load()
 
         async def _hang(self, what: str) -> None:
             if what == asked:

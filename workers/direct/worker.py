@@ -51,7 +51,7 @@ class DirectWorker:
         stopping = asyncio.create_task(stop.wait())
         batches: dict[asyncio.Task[None], list[Lease]] = {}
         try:
-            while not stop.is_set():
+            while not (stop.is_set() or stopping.done()):  # done: a loop that closes cancels whatever waits
                 try:
                     await self._look()
                     wanted = await _unless(stopping, self._wants([len(leases) for leases in batches.values()]))
