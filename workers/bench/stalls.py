@@ -43,7 +43,7 @@ async def watched(pid: int) -> AsyncIterator[Stalls]:
         ended = run_queue_ms(pid)
         if begun is not None and ended is not None:
             stalls.run_queue_ms = ended - begun
-        stalls.stolen_ms = stolen_ms(pid) - stolen
+        stalls.stolen_ms = max(0.0, stolen_ms(pid) - stolen)  # some hypervisors correct the counter backwards
 
 
 async def _look(pid: int, last: float, stalls: Stalls) -> None:

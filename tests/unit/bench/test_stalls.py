@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from workers.bench import stalls as stalls_module
 from workers.bench.common import cpu_s
 from workers.bench.constant_rate import Answers
 from workers.bench.latency import lateness
@@ -48,6 +49,15 @@ async def test_waiting_for_a_core_is_seen() -> None:
     assert stalls.run_queue_ms is not None
     assert stalls.run_queue_ms >= stalls.longest_ms > 0
     assert stalls.stolen_ms >= 0
+
+
+async def test_a_counter_that_goes_backwards_steals_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: a hypervisor took time back while a test ran."""
+    told = iter((32_000.0, 20.0))
+    monkeypatch.setattr(stalls_module, "stolen_ms", lambda _: next(told))
+    async with watched(os.getpid()) as stalls:
+        pass
+    assert stalls.stolen_ms == 0
 
 
 def test_what_is_not_told_is_not_made_up() -> None:
