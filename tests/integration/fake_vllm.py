@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from tests.integration.rig import echo
 from tests.integration.support import eventually, free_port
-from workers.common.prompt import SPECIAL_TOKENS
+from workers.common.prompt import PROMPT_TOKENS
 from workers.common.vllm_server import ENGINE
 
 
@@ -25,7 +25,7 @@ class FakeVllm:
         self.asked: Counter[str] = Counter()
         self.batches: list[int] = []
         self.model = model
-        self.count = len(SPECIAL_TOKENS)
+        self.count = len(PROMPT_TOKENS)
         self.waiting = 0
         self._seats = asyncio.Semaphore(ENGINE["max_num_seqs"])
         self.delay_s = delay_s

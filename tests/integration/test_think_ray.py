@@ -14,7 +14,7 @@ from tests.integration.fake_vllm import FakeVllm, running
 from tests.integration.rig import Rig
 from workers.common.engine import EngineName, make_engine
 from workers.common.generator import Generation
-from workers.common.prompt import REASONING_TOKENS, REASONS, SPECIAL_TOKENS, Action, render_u2q
+from workers.common.prompt import PROMPT_TOKENS, REASONING_TOKENS, REASONS, Action, render_u2q
 from workers.common.vllm_client import VllmGenerator
 from workers.think.job import Job, Progress
 from workers.think.publish import X2QStore
@@ -58,7 +58,7 @@ class Think:
 
     async def run(self, name: EngineName, **options: bool) -> Any:
         """Run the job once; return its version, report and difference."""
-        vllm, tokens = self.settings.think.asks(self.settings.vllm), SPECIAL_TOKENS
+        vllm, tokens = self.settings.think.asks(self.settings.vllm), PROMPT_TOKENS
         if self.settings.think.reasoning:
             tokens = REASONING_TOKENS
         async with VllmGenerator(vllm, tokens=tokens) as generator:

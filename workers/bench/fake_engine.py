@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import ORJSONResponse
 
 from service.ranking.catalogue import Catalogue
-from workers.common.prompt import SPECIAL_TOKENS
+from workers.common.prompt import PROMPT_TOKENS
 from workers.common.vllm_server import MODEL_NAME
 
 _LIST = 10
@@ -37,7 +37,7 @@ def make_app(artefacts: Path) -> FastAPI:
 
     @app.post("/tokenize")
     async def tokenize() -> dict[str, Any]:
-        return {"count": len(SPECIAL_TOKENS)}
+        return {"count": len(PROMPT_TOKENS)}
 
     @app.get("/metrics")
     async def metrics() -> Response:

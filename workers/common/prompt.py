@@ -52,11 +52,13 @@ AGES: Final[Sequence[tuple[float, str]]] = (
     (14 * 86400.0, "<1_week_ago>"),
     (float("inf"), "<1_month_ago>"),
 )
-SPECIAL_TOKENS: Final[Sequence[str]] = (
-    PAD, BOS, EOS, U2Q, X2Q, PROFILE, CATEGORY, ITEM, HINTS, *BEHAVIOUR.values(), *(token for _, token in AGES),
-    CANDIDATES,
+PROMPT_TOKENS: Final[Sequence[str]] = (
+    U2Q, X2Q, PROFILE, CATEGORY, ITEM, HINTS, *BEHAVIOUR.values(), *(token for _, token in AGES), CANDIDATES,
 )  # fmt: skip
-REASONING_TOKENS: Final[Sequence[str]] = (*SPECIAL_TOKENS, REASONS)
+"""What every model of ours knows, whatever its base: prompts are made of them."""
+SPECIAL_TOKENS: Final[Sequence[str]] = (PAD, BOS, EOS, *PROMPT_TOKENS)
+"""Those of a tokenizer from scratch; a base has its own padding, beginning and end."""
+REASONING_TOKENS: Final[Sequence[str]] = (*PROMPT_TOKENS, REASONS)
 """What a model has that learned to give reasons."""
 SEPARATOR: Final = "\n"
 """Begins each query and item's words, in prompts as in lists, so that a known query is the same token everywhere."""

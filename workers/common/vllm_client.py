@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.contracts.errors import GeneratorUnavailable, WrongModel
 from service.contracts.settings import VllmSettings
 from workers.common.generator import Generation, Load
-from workers.common.prompt import REASONS, SPECIAL_TOKENS, without_oldest
+from workers.common.prompt import PROMPT_TOKENS, REASONS, without_oldest
 from workers.common.spoken import spoken
 
 _MAX_DETAIL: Final = 200
@@ -39,7 +39,7 @@ class VllmGenerator:
         self,
         settings: VllmSettings,
         transport: httpx.AsyncBaseTransport | None = None,
-        tokens: Sequence[str] = SPECIAL_TOKENS,
+        tokens: Sequence[str] = PROMPT_TOKENS,
     ) -> None:
         """Connect on first use; `transport` replaces the network in tests; `tokens` must be known to the model."""
         headers = {}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from service.contracts.settings import VllmSettings
 from workers.common.generator import Generation, Generator
-from workers.common.prompt import REASONING_TOKENS, REASONS, SPECIAL_TOKENS
+from workers.common.prompt import PROMPT_TOKENS, REASONING_TOKENS, REASONS
 from workers.common.vllm_client import VllmGenerator
 
 _BATCH = 64
@@ -34,5 +34,5 @@ async def generate(
 ) -> dict[str, Generation]:
     """See `generate_with`; on the server that `settings` reach."""
     reasons = any(prompt.endswith(REASONS) for prompt in prompts)
-    async with VllmGenerator(settings, tokens=REASONING_TOKENS if reasons else SPECIAL_TOKENS) as generator:
+    async with VllmGenerator(settings, tokens=REASONING_TOKENS if reasons else PROMPT_TOKENS) as generator:
         return await generate_with(generator, prompts, advance)

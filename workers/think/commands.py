@@ -22,7 +22,7 @@ from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings, load_settings
 from service.ranking.catalogue import open_catalogue
 from workers.common.engine import EngineName, make_engine
-from workers.common.prompt import REASONING_TOKENS, SPECIAL_TOKENS
+from workers.common.prompt import PROMPT_TOKENS, REASONING_TOKENS
 from workers.common.vllm_client import VllmGenerator
 from workers.think import distil_commands, triggers
 from workers.think.compare import Difference, compare
@@ -69,7 +69,7 @@ def publish(
             data, settings.think.max_items, settings.think.token_budget, await _list_tokens(store, settings)
         )
         vllm = settings.think.asks(settings.vllm)
-        tokens = REASONING_TOKENS if settings.think.reasoning else SPECIAL_TOKENS
+        tokens = REASONING_TOKENS if settings.think.reasoning else PROMPT_TOKENS
         async with VllmGenerator(vllm, tokens=tokens) as generator:
             with Bar(*columns, console=Console(stderr=True)) as bar:
                 task = bar.add_task("x2q", total=len(chosen.prompts), left="")

@@ -19,11 +19,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTra
 
 from service.contracts.errors import ArtefactError
 from service.ranking.model_folder import check_room
-from workers.common.prompt import BOS, EOS, PAD, PROMPT_KEYS, REASONS, SEPARATOR, SPECIAL_TOKENS
+from workers.common.prompt import PROMPT_KEYS, PROMPT_TOKENS, REASONS, SEPARATOR
 from workers.training.recipe import BaseRecipe, LoraRecipe, Recipe
 
-PROMPT_TOKENS: Final = tuple(token for token in SPECIAL_TOKENS if token not in (PAD, BOS, EOS))
-"""What a base's tokenizer lacks; it has its own beginning, end and padding."""
 _ADAPTER: Final = "adapter_config.json"
 _TAUGHT: Final = "aigq.json"
 """Beside an adapter, whose config.json is its base's: what a checkpoint's says of prompts (`PROMPT_KEYS`)."""

@@ -1,6 +1,7 @@
 """The vLLM client: whatever the server does, it ends in generations in order, or in one of our two errors."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from pydantic import SecretStr
 from service.contracts.errors import GeneratorError, GeneratorUnavailable, WrongModel
 from service.contracts.settings import VllmSettings
 from workers.common.generator import Generation
-from workers.common.prompt import SPECIAL_TOKENS
+from workers.common.prompt import PROMPT_TOKENS
 from workers.common.vllm_client import VllmGenerator
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -199,7 +200,7 @@ async def test_one_refused_prompt_does_not_take_the_batch_along(status: int) -> 
 
 async def test_check() -> None:
     """The expected model answers, another one, or none."""
-    served = {"data": [{"id": "other"}, {"id": "mine"}], "count": len(SPECIAL_TOKENS)}
+    served = {"data": [{"id": "other"}, {"id": "mine"}], "count": len(PROMPT_TOKENS)}
     async with _client(lambda _: httpx.Response(200, json=served), model="mine") as generator:
         await generator.check()
     async with _client(lambda _: httpx.Response(200, json=served), model="absent") as generator:
@@ -209,6 +210,19 @@ async def test_check() -> None:
         async with _client(lambda _, r=response: r) as generator:  # type: ignore[misc]
             with pytest.raises(GeneratorUnavailable):
                 await generator.check()
+
+
+async def test_a_model_with_its_own_padding_is_ours_too() -> None:
+    """Regression: a model from a pretrained base was refused, since it knows no <pad>, which no prompt holds."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/models":
+            return httpx.Response(200, json={"data": [{"id": "aigq-mini"}]})
+        asked = re.findall(r"<[^>]*>", orjson.loads(request.content)["prompt"])
+        return httpx.Response(200, json={"count": sum(1 if token in PROMPT_TOKENS else 3 for token in asked)})
+
+    async with _client(answer) as generator:
+        await generator.check()
 
 
 async def test_a_tokenizer_without_our_tokens_is_the_wrong_model() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from service.contracts.errors import WrongModel
 from service.contracts.settings import VllmSettings
-from workers.common.prompt import REASONING_TOKENS, SPECIAL_TOKENS
+from workers.common.prompt import PROMPT_TOKENS, REASONING_TOKENS
 from workers.common.vllm_client import VllmGenerator
 
 
@@ -34,11 +34,11 @@ async def test_a_model_without_reasons_is_not_asked_for_them() -> None:
         if request.url.path == "/v1/models":
             return httpx.Response(200, json={"data": [{"id": "aigq-mini"}]})
         told = orjson.loads(request.content)["prompt"].count("<reasons>")
-        return httpx.Response(200, json={"count": len(SPECIAL_TOKENS) + 5 * told})  # spelled
+        return httpx.Response(200, json={"count": len(PROMPT_TOKENS) + 5 * told})  # spelled
 
-    for tokens in (SPECIAL_TOKENS, REASONING_TOKENS):
+    for tokens in (PROMPT_TOKENS, REASONING_TOKENS):
         async with VllmGenerator(VllmSettings(), httpx.MockTransport(handler), tokens) as generator:
-            if tokens == SPECIAL_TOKENS:
+            if tokens == PROMPT_TOKENS:
                 await generator.check()
                 continue
             with pytest.raises(WrongModel, match="--reasons"):

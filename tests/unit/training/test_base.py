@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from service.contracts.errors import ArtefactError, ConfigError
 from service.ranking.shopper_context import ShopperContext
-from workers.common.prompt import REASONS, SEPARATOR
+from workers.common.prompt import PROMPT_TOKENS, REASONS, SEPARATOR
 from workers.common.ranked_list import candidates_taught, plain_taught
 from workers.training import base, card
 from workers.training.commands import app
@@ -132,7 +132,7 @@ def test_a_recipe_from_base_to_merged_model(name: str, tmp_path: Path) -> None:
     assert train(recipe, out) == figures, "nothing was left to train"
 
     tokenizer = AutoTokenizer.from_pretrained(out)
-    for token in (*base.PROMPT_TOKENS, SEPARATOR):
+    for token in (*PROMPT_TOKENS, SEPARATOR):
         assert len(tokenizer(token, add_special_tokens=False)["input_ids"]) == 1, token
     text = 'lamp 2"\n\nbest 帐篷'
     assert tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]) == text

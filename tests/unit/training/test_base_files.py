@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from service.contracts.errors import ArtefactError
-from workers.common.prompt import SEPARATOR
+from workers.common.prompt import PROMPT_TOKENS, SEPARATOR
 from workers.training import base
 from workers.training.recipe import BaseRecipe, Recipe
 
@@ -22,7 +22,7 @@ def test_the_real_base_of_smol_is_read() -> None:
     tokenizer = base.tokenizer_of(source.base)
     text = "camping stove\nbest tent 帐篷 naïve"
     assert tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]) == text
-    for token in (*base.PROMPT_TOKENS, SEPARATOR):
+    for token in (*PROMPT_TOKENS, SEPARATOR):
         assert len(tokenizer(token, add_special_tokens=False)["input_ids"]) == 1, token
     model = base.model_of(source.base, tokenizer, torch.bfloat16)
     assert model.config.vocab_size == len(tokenizer)
