@@ -1,7 +1,6 @@
 """Our prompts in plain language, for models that were not trained on them: asked through their chat template.
 
 The prompt's special tokens are the only structure, and free text cannot hold one, so it is read back token by token.
-What is the same for everybody comes first: vLLM reads it once and keeps it (prefix caching).
 """
 
 import re
@@ -25,10 +24,10 @@ _PART: Final = re.compile(r"(<[a-z0-9_]+>)([^<]*)")
 _AGES: Final = frozenset(token for _, token in AGES)
 _DID: Final[Mapping[str, str]] = {token: VERBS[kind] for kind, token in BEHAVIOUR.items()}
 _ASK: Final = (
-    "You write search suggestions for an online shop. Suggest ten short searches that the shopper told of below is "
-    "likely to type next, for things that go with this or come after it. Write one search a line, two to five words "
-    "each, without numbers, quotes or explanations."
+    "Suggest ten short searches that the shopper is likely to type next, for things that go with this or come after "
+    "it. Write one search a line, two to five words each, without numbers, quotes or explanations."
 )
+
 _WHY: Final = (
     "First say in one line, in lower case and at most 40 words, what goes with this and which kinds of products come "
     f"next and why. Then write {HINTS} on a line of its own, once, and after it the searches."
@@ -37,7 +36,7 @@ _WHY: Final = (
 
 def spoken(prompt: str) -> str:
     """Return what to say to a chat model in place of `prompt` (`workers.common.prompt`)."""
-    lines = [_ASK, *[_WHY] * prompt.endswith(REASONS)]
+    lines = ["You write search suggestions for an online shop."]
     age = text = ""
     for token, told in _PART.findall(prompt):
         said = told.strip()
@@ -54,4 +53,4 @@ def spoken(prompt: str) -> str:
             lines.append(f"Its category: {said}.")
         elif token == CANDIDATES:
             lines.append(f"What others searched then: {', '.join(map(repr, said.split(SEPARATOR)))}.")
-    return "\n".join(lines)
+    return "\n".join([*lines, *[_WHY] * prompt.endswith(REASONS), _ASK])

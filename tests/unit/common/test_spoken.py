@@ -39,23 +39,6 @@ def test_a_trigger_in_words() -> None:
     assert "Its category: outdoors stoves." in spoken(render_x2q_category("Outdoors > Stoves"))
 
 
-def test_what_everybody_shares_comes_first() -> None:
-    """Servers cache what prompts begin with: all that is asked for is said before anything of a shopper is."""
-    prompts = [
-        render_u2q([Action("search", 0.0, "tent")], {"segment": "camper"}, 0.0),
-        render_u2q([Action("click", 0.0, "lamp")], {}, 50.0, ["bulb"]),
-        render_x2q_item("Gas Stove", "Outdoors > Stoves"),
-        render_x2q_category("Outdoors > Stoves"),
-    ]
-    for shared, asked in enumerate((prompts, [with_reasons(prompt) for prompt in prompts]), 1):
-        said = [spoken(prompt).splitlines() for prompt in asked]
-        (head,) = {tuple(lines[:shared]) for lines in said}
-        assert head[0].startswith("You write search suggestions")
-        assert len(" ".join(head)) > 250
-        assert len({lines[shared] for lines in said}) == len(said)
-        assert not any("rite" in line for lines in said for line in lines[shared:])
-
-
 @given(ANY_TEXT)
 def test_text_stays_in_its_quotes(text: str) -> None:
     """Whatever was typed is one line, and changes nothing else."""
