@@ -53,5 +53,6 @@ def retrieved(
         return {}, []
     context = shopper_context(behaviour, profile, catalogue, now)
     chances = ranker.chances(context)
-    may_tell = [query for query in chances if catalogue.refuses(query) is None]
+    # Not a list: asking the words of a query is dear, and the first ones are enough.
+    may_tell = (query for query in chances if catalogue.refuses(query) is None)
     return chances, ranker.shortlist(context, may_tell, limit)
