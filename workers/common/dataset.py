@@ -125,6 +125,13 @@ class Dataset:
         """Return the shoppers' profiles."""
         return pl.read_parquet(self.root / PROFILES)
 
+    def profile_texts(self) -> dict[str, dict[str, str]]:
+        """Return each shopper's text fields that say something, by user id: what prompts and rankers are told."""
+        return {
+            row.pop("user_id"): {name: value for name, value in row.items() if isinstance(value, str) and value}
+            for row in self.profiles().iter_rows(named=True)
+        }
+
     def shoppers(self, columns: Sequence[str] | None = None) -> Iterator[tuple[str, pl.DataFrame]]:
         """Yield (user id, events in time order) shopper by shopper; holds one row group and one shopper.
 

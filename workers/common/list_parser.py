@@ -16,6 +16,11 @@ LIST_SIZE = 10
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+")
 
 
+def refusing(finds: Callable[[str], bool]) -> Callable[[str], str | None]:
+    """Return what says, as `Catalogue.refuses` does, that a query finds nothing, where only `finds` is known."""
+    return lambda query: None if finds(query) else "finds_nothing"
+
+
 def parse_list(
     generation: Generation, drops: Counter[str], refuses: Callable[[str], str | None], exclude: Collection[str] = ()
 ) -> tuple[ScoredQuery, ...]:

@@ -53,6 +53,19 @@ def ranker_beside(model: Path) -> Path:
     return model.with_name(f"{model.name}-ranker")
 
 
+def shipped_ranker(model: Path) -> Path | None:
+    """Return `ranker_beside` a checkpoint, if it is there."""
+    beside = ranker_beside(model)
+    return beside if beside.exists() else None
+
+
+def ranking_settings(model: Path, ranker: Path | None) -> dict[str, str]:
+    """Return the environment of a worker that ranks by `ranker`, if any, and tells as was taught to a checkpoint."""
+    if ranker is None:
+        return {}
+    return {"AIGQ_DIRECT_RANKER": str(ranker), "AIGQ_DIRECT_CANDIDATES": str(candidates_taught(model))}
+
+
 def candidates_taught(model: Path) -> int:
     """Return how many candidates prompts told when a checkpoint was taught; 0 for models that were taught otherwise.
 

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from service.ranking.catalogue import Catalogue
 from workers.common import artefacts
 from workers.common.processes import Processes, StartError, aigq
-from workers.common.ranked_list import candidates_taught, ranker_beside
+from workers.common.ranked_list import ranking_settings, shipped_ranker
 from workers.demo import sample, show, stack
 from workers.demo.story import Story
 
@@ -48,8 +48,7 @@ def demo(
     """Start Valkey, vLLM, the service and a worker; replay shoppers; print hints before, after a click, refreshed."""
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     stack.preflight(model)
-    if ranker is None and ranker_beside(model).exists():
-        ranker = ranker_beside(model)
+    ranker = ranker or shipped_ranker(model)
     for received in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell's background jobs ignore it
         signal.signal(received, _interrupt)
     try:
@@ -80,10 +79,9 @@ def _play(
     env = {
         "AIGQ_SERVICE_ARTEFACTS": str(var / "artefacts"),
         "AIGQ_THINK_TOKEN_BUDGET": str(_THINK_TOKENS),
+        **ranking_settings(model, ranker),
         **store,
     }
-    if ranker is not None:
-        env |= {"AIGQ_DIRECT_RANKER": str(ranker), "AIGQ_DIRECT_CANDIDATES": str(candidates_taught(model))}
     env["AIGQ_VLLM_URL"], wait_for_vllm = stack.start_vllm(processes, model)
     with _step(console, "sample shop's logs and the catalogue artefact"):
         data = _dataset(var)

@@ -42,7 +42,7 @@ class Rendered(NamedTuple):
 class Asker:
     """What is asked of every checkpoint. `weights`: of sources, the served rows once for each.
 
-    `serve` starts a server on a checkpoint; `rendered` keeps prompts by row.
+    `serve` starts a server on a checkpoint.
     """
 
     split: Split
@@ -52,7 +52,8 @@ class Asker:
     advance: Advance
     weights: Sequence[Calibration] = (BY_HAND,)
     serve: Serve = serving
-    rendered: dict[str, Rendered] = field(default_factory=dict)
+    _rendered: dict[int, Rendered] = field(init=False, default_factory=dict)
+    """By how many candidates prompts tell: ranking every case again for each checkpoint would give the same."""
 
     def alone(self, name: str, path: Path, how: How) -> ModelLists:
         """Return the lists of a checkpoint that is only compared."""
@@ -88,12 +89,19 @@ class Asker:
         return lists, served(lists, x2q, self.catalogue, self.weights, self.split.now, self.ranker), about
 
     def _lists(self, vllm: VllmSettings, name: str, path: Path, how: How) -> ModelLists:
-        rendered = self.rendered[name] = self._render(path)
+        rendered = self.rendered(path)
         prompts = rendered.plain if plain_taught(path) else rendered.compressed
         return ModelLists(name, prompts, self._asked(vllm, prompts, name, how), self.catalogue.refuses)
 
-    def _render(self, path: Path) -> Rendered:
-        split, limit, now = self.split, candidates_taught(path), self.split.now
+    def rendered(self, path: Path) -> Rendered:
+        """Return the prompts of a checkpoint, with as many candidates as it was taught with."""
+        limit = candidates_taught(path)
+        if limit not in self._rendered:
+            self._rendered[limit] = self._render(limit)
+        return self._rendered[limit]
+
+    def _render(self, limit: int) -> Rendered:
+        split, now = self.split, self.split.now
         words = {item_id: item.words for item_id, item in self.catalogue.items(list(split.items)).items()}
         titles = {item_id: item.title for item_id, item in split.items.items()}
         compressed: dict[str, str] = {}

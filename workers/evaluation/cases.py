@@ -114,7 +114,7 @@ def read_split(dataset: Dataset, *, cases: int, learners: int) -> Split:
     most: dict[Part, int] = {"train": learners, "validation": VALIDATION_CASES, "test": cases}
     chosen = {part: by_part[part][:limit] for part, limit in most.items()}
     acts = _acts(dataset, {user for some in chosen.values() for user in some}, now)
-    profiles = _profiles(dataset)
+    profiles = dataset.profile_texts()
     known = [Shopper(user, profiles.get(user, {}), acts[user][0]) for user in chosen["train"] if user in acts]
     found = Split(
         now=now,
@@ -202,14 +202,6 @@ def _cases(
 def _without_consent(dataset: Dataset) -> set[str]:
     profiles = dataset.profiles()
     return set(profiles.filter(~pl.col("consent"))["user_id"]) if "consent" in profiles.columns else set()
-
-
-def _profiles(dataset: Dataset) -> dict[str, dict[str, str]]:
-    """Return each shopper's string fields, which is what a prompt is told."""
-    return {
-        row.pop("user_id"): {name: value for name, value in row.items() if isinstance(value, str) and value}
-        for row in dataset.profiles().iter_rows(named=True)
-    }
 
 
 def _items(dataset: Dataset) -> dict[str, Item]:

@@ -19,7 +19,7 @@ from service.ranking.calibration import BY_HAND
 from service.ranking.catalogue import Catalogue
 from workers.common.calibrate import calibrate, open_scorer
 from workers.common.dataset import ITEMS, Dataset
-from workers.common.ranked_list import Ranker, open_ranker, ranker_beside
+from workers.common.ranked_list import Ranker, open_ranker, shipped_ranker
 from workers.common.timed import timed
 from workers.evaluation import checkpoint, learned
 from workers.evaluation.ask import URL, Advance, Asker, Rendered
@@ -112,7 +112,7 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Evaluation:
                     else:
                         lists, rows, report["triggers"] = asker.served(name, path, plan.think, how)
                     suggested |= {one.name: Suggested.by(one, split.test) for one in (lists, *rows)}
-                    report["generation"][name] = _generation(lists, asker.rendered[name], catalogue, index, path)
+                    report["generation"][name] = _generation(lists, asker.rendered(path), catalogue, index, path)
             report |= {key: report["generation"][next(iter(plan.models))][key] for key in _TOP_LEVEL}
     with timed(seconds, "measure"):
         names = [one.name for one in baselines]
@@ -148,8 +148,7 @@ def _check(plan: Plan) -> None:
 def _ranker(plan: Plan) -> Ranker | None:
     folder = plan.ranker
     if folder is None and plan.models:
-        beside = ranker_beside(next(iter(plan.models.values())))
-        folder = beside if beside.exists() else None
+        folder = shipped_ranker(next(iter(plan.models.values())))
     return None if folder is None else open_ranker(folder)
 
 

@@ -22,7 +22,7 @@ from workers.common.canary import PROMPTS, Canary, lists
 from workers.common.engine import Engine
 from workers.common.generator import Generation, Generator
 from workers.common.item_text import MAX_WORDS, SCHEMA, contents, led_by, read_texts, texts
-from workers.common.list_parser import parse_list
+from workers.common.list_parser import parse_list, refusing
 from workers.common.prompt import render_x2q_item, tells
 
 _RECIPE: Final = 1
@@ -66,12 +66,11 @@ class Item:
             return None
         own = content_words(f"{self.title} {self.brand} {self.category}")
 
-        def refuses(query: str) -> str | None:
+        def finds(query: str) -> bool:
             words = content_words(query)
-            fits = bool(words) and words <= own and len(query.split()) <= MAX_WORDS
-            return None if fits else "finds_nothing"
+            return bool(words) and words <= own and len(query.split()) <= MAX_WORDS
 
-        return next((one.query for one in parse_list(generation, drops, refuses)), None)
+        return next((one.query for one in parse_list(generation, drops, refusing(finds))), None)
 
 
 def canary(generator: Generator, items: pl.DataFrame, events: pl.DataFrame) -> Canary:
@@ -81,12 +80,12 @@ def canary(generator: Generator, items: pl.DataFrame, events: pl.DataFrame) -> C
     told = [*events["query"].drop_nulls().unique(), *texts(items, events)]
     vocabulary = content_words(" ".join(told))
 
-    def refuses(query: str) -> str | None:
+    def finds(query: str) -> bool:
         words = content_words(query)
-        return None if words and words <= vocabulary else "finds_nothing"
+        return bool(words) and words <= vocabulary
 
     prompts = known.select("title", pl.col("category").fill_null("")).iter_rows()
-    return Canary(generator, [render_x2q_item(*row) for row in prompts], lists(refuses))
+    return Canary(generator, [render_x2q_item(*row) for row in prompts], lists(refusing(finds)))
 
 
 class Texts:

@@ -17,7 +17,7 @@ import orjson
 from service.contracts.errors import GeneratorUnavailable
 from service.contracts.text import clean
 from workers.common.generator import Generation
-from workers.common.list_parser import parse_list
+from workers.common.list_parser import parse_list, refusing
 from workers.common.reasons import Lesson, fault
 from workers.think import knowledge
 from workers.think.evidence import Logs
@@ -90,7 +90,7 @@ class Distiller:
 
     def __init__(self, logs: Logs, finds: Callable[[str], bool], report: Report) -> None:
         """`finds`: whether the shop has something for a query."""
-        self._logs, self._finds = logs, finds
+        self._logs, self._refuses = logs, refusing(finds)
         self.report = report
         self.drops: Counter[str] = Counter()
 
@@ -181,9 +181,6 @@ class Distiller:
             self.drops["few_queries"] += 1
             return []
         return [Lesson(one.trigger, one.prompt, found.rationale, [row.query for row in kept], teacher)]
-
-    def _refuses(self, query: str) -> str | None:
-        return None if self._finds(query) else "finds_nothing"
 
     def _done(self, lessons: list[Lesson]) -> list[Lesson]:
         self.report.lessons, self.report.drops = len(lessons), dict(sorted(self.drops.items()))

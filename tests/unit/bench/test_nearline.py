@@ -4,10 +4,10 @@ from pathlib import Path
 
 from service.ranking.catalogue import Catalogue
 from tests.support import TENT
-from workers.bench.nearline import Plan, figures, ranked_as_shipped, tokens
+from workers.bench.nearline import Plan, figures, tokens
 from workers.bench.visitors import Visitor
 from workers.common.prompt import CANDIDATES_KEY
-from workers.common.ranked_list import ranker_beside
+from workers.common.ranked_list import ranker_beside, ranking_settings, shipped_ranker
 
 MINI = Path(__file__).parents[3] / "models" / "aigq-mini"
 VISITOR = Visitor("v", [("search", 30.0, "tent"), ("click", 20.0, TENT)])
@@ -61,8 +61,8 @@ def test_a_worker_ranks_as_is_meant_for_its_model(tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()
     (model / "config.json").write_text(f'{{"{CANDIDATES_KEY}": 20}}')
-    assert ranked_as_shipped(model) == {}
+    assert ranking_settings(model, shipped_ranker(model)) == {}
     ranker_beside(model).mkdir()
-    assert ranked_as_shipped(model) == {
+    assert ranking_settings(model, shipped_ranker(model)) == {
         "AIGQ_DIRECT_RANKER": str(ranker_beside(model)), "AIGQ_DIRECT_CANDIDATES": "20",
     }  # fmt: skip
