@@ -204,9 +204,9 @@ class Shopper:
         return int(self.redis.hget(self.keys.state(self.sid), "seq") or 0)
 
     def due(self) -> float | None:
-        """Return when a refresh is due (epoch ms)."""
+        """Return when a refresh is due (epoch ms); ahead of a backlog, as other tests may leave one, the score is minus that."""
         score: Any = self.redis.zscore(self.keys.due(self.partition), self.sid)
-        return score
+        return None if score is None else abs(score)
 
     def logged(self) -> list[dict[str, Any]]:
         """Return the shopper's lines in the event stream, oldest first."""
