@@ -204,7 +204,7 @@ class Shopper:
         return int(self.redis.hget(self.keys.state(self.sid), "seq") or 0)
 
     def due(self) -> float | None:
-        """Return when a refresh is due (epoch ms); ahead of a backlog, which other tests may leave, the score is negative."""
+        """Return when a refresh is due (epoch ms); the score is its negative ahead of a backlog, which tests leave."""
         score: Any = self.redis.zscore(self.keys.due(self.partition), self.sid)
         return None if score is None else abs(score)
 
