@@ -8,9 +8,9 @@ from typing import Any, Final
 import orjson
 import polars as pl
 
+from workers.common.report_page import render
 from workers.evaluation import by_case
-from workers.evaluation.page import render
-from workers.evaluation.plots import draw
+from workers.evaluation.plots import CAPTIONS, draw
 from workers.evaluation.tables import tables
 
 JSON: Final = "report.json"
@@ -33,8 +33,8 @@ def write(report: Mapping[str, Any], cases: pl.DataFrame, out: Path) -> Path:
     cases.write_parquet(out / by_case.FILE)
     (out / JSON).write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
     page = out / PAGE
-    plots = draw(report)
-    page.write_text(render("AIGQ: offline evaluation", introduction(report), tables(report), plots), encoding="utf-8")
+    html = render("AIGQ: offline evaluation", introduction(report), tables(report), draw(report), CAPTIONS)
+    page.write_text(html, encoding="utf-8")
     return page
 
 

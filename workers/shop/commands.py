@@ -76,10 +76,10 @@ def report_command(
         typer.echo(f"aigq shop report: {error}", err=True)
         raise typer.Exit(1) from None
     console = Console()
-    for title, heads, rows, brief in found.tables():
-        table = RichTable(*heads[:brief], title=title, title_justify="left")
-        for row in rows:
-            table.add_row(*row[:brief])
+    for one in found.tables():
+        table = RichTable(*one.heads[: one.brief], title=one.title, title_justify="left")
+        for row in one.rows:
+            table.add_row(*row[: one.brief])
         console.print(table)
     typer.echo(f"sources, notes and plots: {page}")
     if as_json:

@@ -12,6 +12,7 @@ import polars as pl
 
 from service.contracts.errors import ArtefactError
 from workers.common.dataset import TRUTH, Dataset
+from workers.common.report_page import render
 from workers.common.split import cut_off
 from workers.shop.catalogue import Shop
 from workers.shop.generate import generate
@@ -19,8 +20,7 @@ from workers.shop.report.baselines import Baselines
 from workers.shop.report.cases import lives
 from workers.shop.report.difficulty import ORACLES, Difficulty, HitRates, Oracles, judge
 from workers.shop.report.figures import Figures, measure
-from workers.shop.report.page import render
-from workers.shop.report.plots import draw
+from workers.shop.report.plots import CAPTIONS, draw
 from workers.shop.report.tables import Table, difficulty_table, figures_table, findings_table, published_table
 
 PAGE: Final = "report.html"
@@ -168,7 +168,7 @@ def write(report: Report, dataset: Dataset, out: Path, futures: int) -> Path:
         _UNKNOWN,
     ]
     page = out / PAGE
-    page.write_text(render("The sample shop's logs", intro, report.tables(), plots), encoding="utf-8")
+    page.write_text(render("The sample shop's logs", intro, report.tables(), plots, CAPTIONS), encoding="utf-8")
     return page
 
 

@@ -16,11 +16,19 @@ _DPI: Final = 110
 _BLUE: Final = "#2a6f97"
 _GREY: Final = "#8d99ae"
 _MOST_ACTS: Final = 30
+CAPTIONS: Final = {
+    "rank_frequency": "Rank and frequency of queries.",
+    "session_length": "Acts (searches, clicks, carts, purchases, clicks on hints) in a session.",
+    "gaps": "Time between two acts of a shopper: within a session on the left, between sessions on the right.",
+    "ctr_by_position": "Clicks on hints by slot. The chance of being looked at and the hints themselves get worse.",
+    "category_entropy": "How many leaf categories a shopper's clicks spread over.",
+    "difficulty": "Hit rates on the same cases. Grey: oracles, which no deployed method can be.",
+}
 _STYLE: Final[dict[Any, Any]] = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 10}
 
 
 def draw(figures: Figures, difficulty: Difficulty | None) -> dict[str, bytes]:
-    """Return PNG bytes by file name without suffix."""
+    """Return PNG bytes by a name in `CAPTIONS`, their file name without suffix."""
     plots = {
         "rank_frequency": _rank_frequency(figures),
         "session_length": _session_length(figures),

@@ -17,6 +17,7 @@ class Table(NamedTuple):
     heads: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     brief: int
+    about: str = ""
 
 
 def figures_table(figures: Figures, events_per_s: float) -> Table:
