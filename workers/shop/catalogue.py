@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from service.contracts import text
+from service.contracts.text import near_key
 from workers.shop.draws import running_sums
 from workers.shop.items import Item, Listings, list_items
 from workers.shop.schema import DATA, BrandEntry, CategoryEntry, DepartmentEntry, read_departments
@@ -118,8 +118,9 @@ class Shop:
     def hash(self) -> str:
         """A digest of the data files, of the generator's version and of how texts are normalised."""
         digest = hashlib.blake2b(f"generator {GENERATOR_VERSION}".encode(), digest_size=16)
-        # The logging policy removes near-duplicates, so this code shapes the logs too.
-        digest.update(Path(text.__file__).read_bytes())
+        # The logging policy removes near-duplicates, so what counts as one shapes the logs too.
+        for item in self.items():
+            digest.update(near_key(item.title).encode() + b"\0")
         for path in sorted(self.data.rglob("*.yaml")):
             digest.update(path.relative_to(self.data).as_posix().encode() + b"\0")
             digest.update(path.read_bytes() + b"\0")

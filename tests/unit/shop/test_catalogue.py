@@ -93,3 +93,10 @@ def test_a_category_is_defined_once(tmp_path: Path) -> None:
     _write(tmp_path, "b")
     with pytest.raises(ConfigError, match=r"b\.yaml.*already in.*a\.yaml"):
         read_departments(tmp_path)
+
+
+def test_the_hash_tells_what_is_a_near_duplicate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other near keys may give other logs; another comment in their file may not."""
+    before = Shop().hash
+    monkeypatch.setattr("workers.shop.catalogue.near_key", str.upper)
+    assert Shop().hash != before
