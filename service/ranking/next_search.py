@@ -9,7 +9,7 @@ A directory: `model.txt` (LightGBM), `queries.json` (query statistics), `counts.
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -59,8 +59,13 @@ class Candidates:
         if self._vocabulary:
             self._text.index([list(words) or [""] for words in corpus], show_progress=False)
 
-    def find(self, context: ShopperContext, generated: Sequence[str] = ()) -> tuple[list[str], Floats]:
-        """Return candidates, `generated` ones among them, and their features, shape (candidates, features)."""
+    def find(
+        self, context: ShopperContext, generated: Sequence[str] = (), found: Collection[str] = ()
+    ) -> tuple[list[str], Floats]:
+        """Return candidates, `generated` ones among them, and their features, shape (candidates, features).
+
+        Those that were `found` before are left out.
+        """
         counts, behaviour = self.counts, sorted(context.behaviour, key=lambda entry: entry.ts)
         follow = counts.following(reversed(behaviour), context.items)
         popular = counts.popular_with(context.profile)
@@ -73,7 +78,8 @@ class Candidates:
         text = self._alike(context, behaviour)
         best = sorted(follow, key=lambda query: (-follow[query], query))[:_FOLLOWING]
         mine = list(dict.fromkeys(entry.ref for entry in reversed(behaviour) if entry.ref in own[0]))[:_OWN]
-        queries = list(dict.fromkeys([*best, *mine, *text, *popular, *generated]))
+        named = dict.fromkeys([*best, *mine, *text, *popular, *generated])
+        queries = [query for query in named if query not in found] if found else list(named)
         rank = {query: place for place, query in enumerate(best)}
         own_rank = {query: place for place, query in enumerate(mine)}
         columns = [
@@ -120,11 +126,18 @@ class NextSearch:
 
     def chances(self, context: ShopperContext, generated: Sequence[str] = ()) -> dict[str, float]:
         """Return candidates, likeliest first, with the chance that each is searched next (all 1 without trees)."""
-        queries, table = self.candidates.find(context, generated)
+        return self.chances_with(context, generated, {})
+
+    def chances_with(
+        self, context: ShopperContext, generated: Sequence[str], found: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Return the same, knowing what was `found` for this context without `generated`."""
+        queries, table = self.candidates.find(context, generated, found)
         if self.trees is None or not queries:
-            return dict.fromkeys(queries, 1.0)
-        scores = np.asarray(self.trees.predict(table, num_threads=1))
-        return {queries[place]: float(scores[place]) for place in np.argsort(-scores, kind="stable")}
+            return {**found, **dict.fromkeys(queries, 1.0)}
+        scores: list[float] = np.asarray(self.trees.predict(table, num_threads=1)).tolist()
+        scored = [*found.items(), *zip(queries, scores, strict=True)]
+        return dict(sorted(scored, key=lambda one: -one[1]))
 
     def shortlist(self, context: ShopperContext, ranked: Iterable[str], limit: int) -> list[str]:
         """Return the first `limit` of the `ranked` queries (likeliest first) that a prompt may tell a model."""
