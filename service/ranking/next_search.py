@@ -23,7 +23,7 @@ from service.contracts.codecs import QUERY_TYPES
 from service.contracts.errors import ArtefactError
 from service.contracts.text import near_key, terms
 from service.ranking import model_folder
-from service.ranking.fact_cache import FactCache
+from service.ranking.fact_cache import CAPACITY, FactCache
 from service.ranking.features import FEATURES, MAX_ENTRIES, VERSION, features
 from service.ranking.filter import reject_reason
 from service.ranking.next_counts import NextCounts
@@ -58,6 +58,10 @@ class Candidates:
         self._vocabulary = frozenset(word for words in corpus for word in words)
         if self._vocabulary:
             self._text.index([list(words) or [""] for words in corpus], show_progress=False)
+
+    def describe(self) -> None:
+        """Look at the facts of the known queries now (0.1 ms each), rather than while shoppers wait."""
+        self._cache.rows(self._queries[: CAPACITY // 2], (), ())
 
     def find(
         self, context: ShopperContext, generated: Sequence[str] = (), found: Collection[str] = ()
@@ -156,6 +160,7 @@ class NextSearch:
             raise ArtefactError(f"{folder}: has features of another release than this one; {_FIX}")
         try:
             candidates = Candidates(NextCounts.parse(files[COUNTS]), QueryStats.parse(files[QUERIES]))
+            candidates.describe()
             text = files[MODEL].decode()
             return cls(candidates, lightgbm.Booster(model_str=text) if text else None)
         except (ValueError, lightgbm.basic.LightGBMError) as error:
