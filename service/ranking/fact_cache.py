@@ -142,7 +142,7 @@ class FactCache:
             self.keys, self.near, self._numbers, self.brands, self.price_tiers, self.department, self.cjk,
         )  # fmt: skip
         texts = [self._texts[row] for row in rows.tolist()]
-        return Rows(texts, rows, *(array[rows].T for array in padded), *(array[rows] for array in plain))
+        return Rows(texts, rows, *(array[rows].T for array in padded), *(array.take(rows, axis=0) for array in plain))
 
     def overlap(self, history: Ints, rows: Rows) -> tuple[Matrix, Matrix]:
         """Return, by (action, query), the share of the query's words that the action's text holds, and the reverse.

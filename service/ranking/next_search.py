@@ -30,6 +30,7 @@ from service.ranking.next_counts import NextCounts
 from service.ranking.query_stats import Floats, QueryStats
 from service.ranking.shopper_context import ShopperContext
 from service.ranking.shortlist import distinct, shortlist
+from service.ranking.trees import Trees
 
 MODEL: Final = "model.txt"
 QUERIES: Final = "queries.json"
@@ -120,7 +121,7 @@ class NextSearch:
     """A learned ranker of next searches. Not for use by several threads at once."""
 
     candidates: Candidates
-    trees: lightgbm.Booster | None
+    trees: Trees | None
     """None where logs were too few to learn from: candidates then keep the order of `Candidates.find`."""
 
     @property
@@ -139,8 +140,7 @@ class NextSearch:
         queries, table = self.candidates.find(context, generated, found)
         if self.trees is None or not queries:
             return {**found, **dict.fromkeys(queries, 1.0)}
-        scores: list[float] = np.asarray(self.trees.predict(table, num_threads=1)).tolist()
-        scored = [*found.items(), *zip(queries, scores, strict=True)]
+        scored = [*found.items(), *zip(queries, self.trees.predict(table).tolist(), strict=True)]
         return dict(sorted(scored, key=lambda one: -one[1]))
 
     def shortlist(self, context: ShopperContext, ranked: Iterable[str], limit: int) -> list[str]:
@@ -162,14 +162,14 @@ class NextSearch:
             candidates = Candidates(NextCounts.parse(files[COUNTS]), QueryStats.parse(files[QUERIES]))
             candidates.describe()
             text = files[MODEL].decode()
-            return cls(candidates, lightgbm.Booster(model_str=text) if text else None)
+            return cls(candidates, Trees(lightgbm.Booster(model_str=text)) if text else None)
         except (ValueError, lightgbm.basic.LightGBMError) as error:
             raise ArtefactError(f"{folder}: {error}; {_FIX}") from None
 
     def save(self, folder: Path, meta: Mapping[str, Any]) -> None:
         """Write the ranker's directory; `meta` says what made it."""
         files = {
-            MODEL: self.trees.model_to_string().encode() if self.trees else b"",
+            MODEL: self.trees.booster.model_to_string().encode() if self.trees else b"",
             QUERIES: self.candidates.stats.dump(),
             COUNTS: self.counts.dump(),
         }
