@@ -36,7 +36,6 @@ class Rows(NamedTuple):
     Terms and categories come transposed, since the next steps sum over them, and without columns that are all padding.
     """
 
-    texts: Sequence[str]
     places: Ints
     terms: Ints
     rarity: Floats
@@ -71,7 +70,7 @@ class FactCache:
         self.price_tiers = np.zeros(capacity, dtype=np.float32)
         self.department = np.zeros(capacity, dtype=np.int64)
         self.cjk = np.zeros(capacity, dtype=np.float32)
-        self._texts = [""] * capacity
+        self.texts = [""] * capacity
         self._known: dict[str | Item, int] = {}
 
     def rows(self, queries: Sequence[str], asked: Sequence[str], items: Sequence[Item]) -> tuple[Rows, Ints, Ints]:
@@ -81,6 +80,17 @@ class FactCache:
             ValueError: all together are more than the capacity.
         """
         wanted: list[str | Item] = [*queries, *asked, *items]
+        try:
+            known = [self._known[one] for one in wanted]
+        except KeyError:
+            self._learn(wanted)
+            known = [self._known[one] for one in wanted]
+        numbers = np.array(known, dtype=np.int64)
+        own, others = numbers[: len(queries)], numbers[len(queries) :]
+        return self._gather(own), others[: len(asked)], others[len(asked) :]
+
+    def _learn(self, wanted: Sequence[str | Item]) -> None:
+        """Take in what is not known yet, all of it anew if there is no room."""
         if len(wanted) > self._capacity:
             raise ValueError(f"{len(wanted)} queries and items at once, at most {self._capacity} fit")
         missing = dict.fromkeys(one for one in wanted if one not in self._known)
@@ -90,13 +100,10 @@ class FactCache:
         for one in missing:
             self._fill(len(self._known), one)
             self._known[one] = len(self._known)
-        numbers = np.array([self._known[one] for one in wanted], dtype=np.int64)
-        own, others = numbers[: len(queries)], numbers[len(queries) :]
-        return self._gather(own), others[: len(asked)], others[len(asked) :]
 
     def _fill(self, row: int, one: str | Item) -> None:
         facts = self.stats.describe(one) if isinstance(one, str) else self._describe_item(one)
-        self._texts[row] = facts.text
+        self.texts[row] = facts.text
         self.keys[row], self.near[row], self.brands[row] = facts.key, facts.near, facts.brand
         self._terms[row], self._rarity[row] = facts.terms, facts.rarity
         self._lengths[row] = np.count_nonzero(facts.terms)
@@ -141,8 +148,7 @@ class FactCache:
         plain: tuple[NDArray[Any], ...] = (
             self.keys, self.near, self._numbers, self.brands, self.price_tiers, self.department, self.cjk,
         )  # fmt: skip
-        texts = [self._texts[row] for row in rows.tolist()]
-        return Rows(texts, rows, *(array[rows].T for array in padded), *(array.take(rows, axis=0) for array in plain))
+        return Rows(rows, *(array[rows].T for array in padded), *(array.take(rows, axis=0) for array in plain))
 
     def overlap(self, history: Ints, rows: Rows) -> tuple[Matrix, Matrix]:
         """Return, by (action, query), the share of the query's words that the action's text holds, and the reverse.

@@ -80,7 +80,7 @@ def features(cache: FactCache, context: ShopperContext, queries: Sequence[str]) 
         *_words(cache, history, rows),
         *_category(cache, history, rows),
         *_taste(cache, history, rows),
-        _shown(context, rows),
+        _shown(cache, context, rows),
     ]
     for column, values in enumerate(pair, start=shopper):
         matrix[:, column] = values
@@ -219,7 +219,8 @@ def _taste(cache: FactCache, history: _History, rows: Rows) -> list[Matrix]:
     ]
 
 
-def _shown(context: ShopperContext, rows: Rows) -> Matrix:
+def _shown(cache: FactCache, context: ShopperContext, rows: Rows) -> Matrix:
     if context.shown is None:
-        return np.full(len(rows.texts), np.nan)
-    return np.array([min(context.shown.get(text, 0), SHOWN_LIMIT) for text in rows.texts], dtype=np.float64)
+        return np.full(len(rows.places), np.nan)
+    texts = [cache.texts[place] for place in rows.places.tolist()]
+    return np.array([min(context.shown.get(text, 0), SHOWN_LIMIT) for text in texts], dtype=np.float64)
