@@ -31,16 +31,18 @@ Matrix = NDArray[np.float64]
 
 
 class Rows(NamedTuple):
-    """The facts of some queries, one a row; see `QueryFacts`."""
+    """The facts of some queries, one a row; see `QueryFacts`. `places` are their row numbers in the cache.
 
-    texts: Sequence[str]
-    keys: Ints
-    near: Ints
+    Terms and categories come transposed, since the next steps sum over them, and without columns that are all padding.
+    """
+
+    places: Ints
     terms: Ints
     rarity: Floats
     categories: Ints
     weights: Floats
-    lifts: Floats
+    keys: Ints
+    near: Ints
     numbers: Floats
     brands: Ints
     price_tiers: Floats
@@ -61,13 +63,14 @@ class FactCache:
         self._rarity = np.zeros((capacity, MAX_TERMS), dtype=np.float32)
         self._categories = np.zeros((capacity, MAX_CATEGORIES), dtype=np.int64)
         self._weights = np.zeros((capacity, MAX_CATEGORIES), dtype=np.float32)
-        self._lifts = np.zeros((capacity, values + 1), dtype=np.float32)
+        self._lengths = np.zeros(capacity, dtype=np.int64)
+        self.lifts = np.zeros((capacity, values + 1), dtype=np.float32)
         self._numbers = np.zeros((capacity, len(NUMBERS)), dtype=np.float32)
         self.brands = np.zeros(capacity, dtype=np.int64)
         self.price_tiers = np.zeros(capacity, dtype=np.float32)
         self.department = np.zeros(capacity, dtype=np.int64)
         self.cjk = np.zeros(capacity, dtype=np.float32)
-        self._texts = [""] * capacity
+        self.texts = [""] * capacity
         self._known: dict[str | Item, int] = {}
 
     def rows(self, queries: Sequence[str], asked: Sequence[str], items: Sequence[Item]) -> tuple[Rows, Ints, Ints]:
@@ -77,6 +80,17 @@ class FactCache:
             ValueError: all together are more than the capacity.
         """
         wanted: list[str | Item] = [*queries, *asked, *items]
+        try:
+            known = [self._known[one] for one in wanted]
+        except KeyError:
+            self._learn(wanted)
+            known = [self._known[one] for one in wanted]
+        numbers = np.array(known, dtype=np.int64)
+        own, others = numbers[: len(queries)], numbers[len(queries) :]
+        return self._gather(own), others[: len(asked)], others[len(asked) :]
+
+    def _learn(self, wanted: Sequence[str | Item]) -> None:
+        """Take in what is not known yet, all of it anew if there is no room."""
         if len(wanted) > self._capacity:
             raise ValueError(f"{len(wanted)} queries and items at once, at most {self._capacity} fit")
         missing = dict.fromkeys(one for one in wanted if one not in self._known)
@@ -86,17 +100,15 @@ class FactCache:
         for one in missing:
             self._fill(len(self._known), one)
             self._known[one] = len(self._known)
-        numbers = np.array([self._known[one] for one in wanted], dtype=np.int64)
-        own, others = numbers[: len(queries)], numbers[len(queries) :]
-        return self._gather(own), others[: len(asked)], others[len(asked) :]
 
     def _fill(self, row: int, one: str | Item) -> None:
         facts = self.stats.describe(one) if isinstance(one, str) else self._describe_item(one)
-        self._texts[row] = facts.text
+        self.texts[row] = facts.text
         self.keys[row], self.near[row], self.brands[row] = facts.key, facts.near, facts.brand
         self._terms[row], self._rarity[row] = facts.terms, facts.rarity
+        self._lengths[row] = np.count_nonzero(facts.terms)
         self._categories[row], self._weights[row] = facts.categories, facts.weights
-        self._lifts[row], self._numbers[row], self.price_tiers[row] = facts.lifts, facts.numbers, facts.price_tier
+        self.lifts[row], self._numbers[row], self.price_tiers[row] = facts.lifts, facts.numbers, facts.price_tier
         self.department[row] = self.stats.department[facts.categories[0]] if facts.numbers[_FOCUS] > 0 else -1
         self.cjk[row] = facts.numbers[_CJK]
 
@@ -122,45 +134,44 @@ class FactCache:
             rarity=np.zeros(MAX_TERMS, dtype=np.float32),
             categories=categories,
             weights=weights,
-            lifts=np.full(self._lifts.shape[1], np.nan, dtype=np.float32),
+            lifts=np.full(self.lifts.shape[1], np.nan, dtype=np.float32),
             numbers=numbers,
             brand=self.stats.brand(set(words)),
             price_tier=tier,
         )
 
     def _gather(self, rows: Ints) -> Rows:
-        arrays: tuple[NDArray[Any], ...] = (
-            self.keys, self.near, self._terms, self._rarity, self._categories, self._weights, self._lifts,
-            self._numbers, self.brands, self.price_tiers, self.department, self.cjk,
+        longest = self._lengths[rows].max(initial=0)
+        padded: tuple[NDArray[Any], ...] = (
+            self._terms[:, :longest], self._rarity[:, :longest], self._categories, self._weights,
         )  # fmt: skip
-        return Rows([self._texts[row] for row in rows.tolist()], *(array[rows] for array in arrays))
+        plain: tuple[NDArray[Any], ...] = (
+            self.keys, self.near, self._numbers, self.brands, self.price_tiers, self.department, self.cjk,
+        )  # fmt: skip
+        return Rows(rows, *(array[rows].T for array in padded), *(array.take(rows, axis=0) for array in plain))
 
     def overlap(self, history: Ints, rows: Rows) -> tuple[Matrix, Matrix]:
         """Return, by (action, query), the share of the query's words that the action's text holds, and the reverse.
 
         The first is weighted by rarity, so that a common word in common says little.
         """
-        if not len(history):
-            nothing = np.zeros((0, len(rows.keys)))
-            return nothing, nothing
-        said = self._terms[history]  # (actions, MAX_TERMS)
-        vocabulary, places = np.unique(said, return_inverse=True)
-        holds = np.zeros((len(history), len(vocabulary)), dtype=np.float32)
-        holds[np.arange(len(history))[:, None], places.reshape(said.shape)] = 1.0
-        asked = np.minimum(np.searchsorted(vocabulary, rows.terms), len(vocabulary) - 1)
-        met = (vocabulary[asked] == rows.terms) & (rows.terms != 0)  # (queries, MAX_TERMS)
-        inside = holds[:, asked] * met  # (actions, queries, MAX_TERMS)
-        total = np.maximum(rows.rarity.sum(axis=1), 1e-6)
-        shared: Matrix = (inside * rows.rarity).sum(axis=2, dtype=np.float64) / total
-        kept: Matrix = inside.sum(axis=2, dtype=np.float64) / np.maximum((said != 0).sum(axis=1), 1)[:, None]
-        return shared, kept
+        lengths = self._lengths[history]
+        said = self._terms[history, : lengths.max(initial=0)].T
+        # (words of the action, words of the query, actions, queries); what is padding for both is no word
+        inside = (said[:, None, :, None] == rows.terms[:, None]).any(axis=0) & (rows.terms != 0)[:, None]
+        shared: Matrix = (inside * rows.rarity[:, None]).sum(axis=0, dtype=np.float64)
+        kept: Matrix = inside.sum(axis=0, dtype=np.float64)
+        total = np.maximum(self._rarity[rows.places].sum(axis=1), 1e-6)
+        return shared / total, kept / np.maximum(lengths, 1)[:, None]
 
     def common_categories(self, history: Ints, rows: Rows) -> Matrix:
         """Return, by (action, query), the chance that both mean the same category."""
-        mine, theirs = self._categories[history], rows.categories
-        same = mine[:, None, :, None] == theirs[None, :, None, :]  # (actions, queries, MAX, MAX)
-        both = self._weights[history][:, None, :, None] * rows.weights[None, :, None, :]
-        found: Matrix = (same * both).sum(axis=(2, 3), dtype=np.float64)
+        mine = np.zeros((len(history), max(1, len(self.stats.categories))), dtype=np.float32)
+        # Backwards, since a category may have the number of the padding, which comes after it.
+        for slot in reversed(range(MAX_CATEGORIES)):
+            mine[np.arange(len(history)), self._categories[history, slot]] = self._weights[history, slot]
+        both = mine[:, rows.categories] * rows.weights  # (actions, MAX_CATEGORIES, queries)
+        found: Matrix = both.sum(axis=1, dtype=np.float64)
         return found
 
     def follow(self, after: Sequence[Weighted], items: Ints, decay: Matrix, rows: Rows) -> Matrix:
@@ -170,5 +181,5 @@ class FactCache:
             if self._weights[row, 0] > 0:
                 for number, lift in after[int(self._categories[row, 0])]:
                     lifts[number] += weight * lift
-        found: Matrix = (lifts[rows.categories] * rows.weights).sum(axis=1)
+        found: Matrix = (lifts[rows.categories] * rows.weights).sum(axis=0)
         return found

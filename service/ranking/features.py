@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from service.contracts.codecs import QUERY_TYPES, BehaviourEntry
 from service.ranking.catalogue import Item
 from service.ranking.fact_cache import FactCache, Rows
-from service.ranking.query_stats import NUMBERS, Floats, QueryStats
+from service.ranking.query_stats import NUMBERS, Floats
 from service.ranking.shopper_context import ShopperContext
 
 VERSION: Final = 1
@@ -57,6 +57,8 @@ class _History:
     rows: NDArray[np.int64]
     kinds: NDArray[np.int64]
     hours: Matrix
+    slow: Matrix
+    """What an action counts for after its hours, shape (actions, 1)."""
 
 
 def features(cache: FactCache, context: ShopperContext, queries: Sequence[str]) -> Floats:
@@ -73,12 +75,12 @@ def features(cache: FactCache, context: ShopperContext, queries: Sequence[str]) 
     triggers = len(set(cache.keys[query_rows].tolist())) + len({e.ref for e in entries if e.type not in QUERY_TYPES})
     matrix[:, numbers:shopper] = _shopper(context, entries, triggers, cache, history)
     pair: list[NDArray[Any]] = [
-        *_profile_lifts(cache.stats, context.profile, rows),
+        *_profile_lifts(cache, context.profile, rows),
         *_repeats(cache, history, rows),
         *_words(cache, history, rows),
         *_category(cache, history, rows),
         *_taste(cache, history, rows),
-        _shown(context, rows),
+        _shown(cache, context, rows),
     ]
     for column, values in enumerate(pair, start=shopper):
         matrix[:, column] = values
@@ -107,7 +109,8 @@ def _history(
             continue
         kinds.append(_KINDS[entry.type])
         hours.append(max(0.0, context.now - entry.ts) / _HOUR_S)
-    return _History(np.array(rows, dtype=np.int64), np.array(kinds, dtype=np.int64), np.array(hours, dtype=np.float64))
+    ages = np.array(hours, dtype=np.float64)
+    return _History(np.array(rows, dtype=np.int64), np.array(kinds, dtype=np.int64), ages, _decay(ages, _SLOW_H))
 
 
 def _shopper(
@@ -128,13 +131,14 @@ def _shopper(
     ]
 
 
-def _profile_lifts(stats: QueryStats, profile: Mapping[str, str], rows: Rows) -> list[Floats]:
+def _profile_lifts(cache: FactCache, profile: Mapping[str, str], rows: Rows) -> list[Floats]:
     """Return the lifts of the query among shoppers of this segment, of this locale, and of all else in the profile."""
-    unknown = rows.lifts.shape[1] - 1
-    places = {name: stats.value_number.get((name, value), unknown) for name, value in sorted(profile.items())}
+    unknown = cache.lifts.shape[1] - 1
+    places = {name: cache.stats.value_number.get((name, value), unknown) for name, value in sorted(profile.items())}
     others = [place for name, place in places.items() if name not in {"segment", "locale"} and place != unknown]
-    rest: Floats = rows.lifts[:, others].sum(axis=1) if others else np.full(len(rows.lifts), np.nan, dtype=np.float32)
-    return [rows.lifts[:, places.get("segment", unknown)], rows.lifts[:, places.get("locale", unknown)], rest]
+    told = [places.get("segment", unknown), places.get("locale", unknown), *others]
+    segment, locale, *rest = cache.lifts[rows.places[:, None], told].T
+    return [segment, locale, sum(rest) if rest else np.full(len(segment), np.nan, dtype=np.float32)]
 
 
 def _repeats(cache: FactCache, history: _History, rows: Rows) -> list[Matrix]:
@@ -153,20 +157,20 @@ def _repeats(cache: FactCache, history: _History, rows: Rows) -> list[Matrix]:
 
 def _latest(match: NDArray[np.bool_], hours: Matrix) -> Matrix:
     """Return log(1 + hours) since the latest match by column, NaN without; `match` is (actions, queries)."""
-    ages = np.where(match, hours[:, None], np.inf).min(axis=0, initial=np.inf)
-    found: Matrix = np.where(np.isinf(ages), np.nan, np.log1p(np.where(np.isinf(ages), 0.0, ages)))
+    ages = np.where(match, hours[:, None], np.nan)
+    found: Matrix = np.log1p(np.fmin.reduce(ages, axis=0, initial=np.nan))
     return found
 
 
-def _decay(history: _History, mean_hours: float) -> Matrix:
-    found: Matrix = np.exp(-history.hours / mean_hours)[:, None]
+def _decay(hours: Matrix, mean_hours: float) -> Matrix:
+    found: Matrix = np.exp(-hours / mean_hours)[:, None]
     return found
 
 
 def _words(cache: FactCache, history: _History, rows: Rows) -> list[Matrix]:
     """Return shares of the query's words, by rarity, that recent searches and titles hold."""
     shared, kept = cache.overlap(history.rows, rows)
-    decayed = shared * _decay(history, _SLOW_H)
+    decayed = shared * history.slow
     search = history.kinds == _SEARCH
     nothing = np.zeros(len(rows.keys))
     return [
@@ -182,24 +186,24 @@ def _words(cache: FactCache, history: _History, rows: Rows) -> list[Matrix]:
 def _category(cache: FactCache, history: _History, rows: Rows) -> list[Matrix]:
     """Return how much of what the shopper did was in the query's categories, by kind and age."""
     match = cache.common_categories(history.rows, rows)
-    slow = match * _decay(history, _SLOW_H)
+    slow = match * history.slow
     kinds = history.kinds
     inside = match >= _MATCH
     department = (cache.department[history.rows][:, None] == rows.department) & (rows.department >= 0)
     return [
         match[0] if len(match) else np.zeros(len(rows.keys)),
-        (match * _decay(history, _FAST_H)).sum(axis=0),
+        (match * _decay(history.hours, _FAST_H)).sum(axis=0),
         slow.sum(axis=0),
         *(slow[kinds == kind].sum(axis=0) for kind in (_SEARCH, _CLICK, _CART, _PURCHASE)),
         _latest(inside, history.hours),
         _latest(inside[kinds == _PURCHASE], history.hours[kinds == _PURCHASE]),
-        (department * _decay(history, _SLOW_H)).sum(axis=0),
+        (department * history.slow).sum(axis=0),
     ]
 
 
 def _taste(cache: FactCache, history: _History, rows: Rows) -> list[Matrix]:
     """Return what usually follows, the brand's recent actions, and how far the price tier is from the shopper's."""
-    slow = _decay(history, _SLOW_H)
+    slow = history.slow
     item = history.kinds != _SEARCH
     bought = history.kinds == _PURCHASE
     brands = cache.brands[history.rows]
@@ -215,7 +219,8 @@ def _taste(cache: FactCache, history: _History, rows: Rows) -> list[Matrix]:
     ]
 
 
-def _shown(context: ShopperContext, rows: Rows) -> Matrix:
+def _shown(cache: FactCache, context: ShopperContext, rows: Rows) -> Matrix:
     if context.shown is None:
-        return np.full(len(rows.texts), np.nan)
-    return np.array([min(context.shown.get(text, 0), SHOWN_LIMIT) for text in rows.texts], dtype=np.float64)
+        return np.full(len(rows.places), np.nan)
+    texts = [cache.texts[place] for place in rows.places.tolist()]
+    return np.array([min(context.shown.get(text, 0), SHOWN_LIMIT) for text in texts], dtype=np.float64)

@@ -9,9 +9,9 @@ from service.contracts.codecs import BehaviourEntry
 from service.contracts.errors import ConfigError
 from service.ranking.catalogue import Catalogue
 from workers.common.dataset import Dataset
-from workers.common.prompt import Action, render_plain
+from workers.common.prompt import Action, render_plain, with_candidates
 from workers.common.ranked_list import Ranker
-from workers.common.shopper_prompt import retrieved, shopper_prompt
+from workers.common.shopper_prompt import retrieved, shopper_context, shopper_prompt
 
 _ACTIONS: Final = 12
 _AGE_S: Final = 20.0
@@ -38,8 +38,9 @@ class Visitor:
     def prompt(self, catalogue: Catalogue, now: float, ranker: Ranker | None = None, candidates: int = 0) -> str:
         """Return what the worker renders of it."""
         entries = [BehaviourEntry(kind, now - age, ref) for kind, age, ref in reversed(self.actions)]
-        _, told = retrieved(ranker, entries, {}, catalogue, now, candidates)
-        return shopper_prompt(entries, {}, catalogue, now, told)
+        context = shopper_context(entries, {}, catalogue, now)
+        _, told = retrieved(ranker, context, catalogue, candidates)
+        return with_candidates(shopper_prompt(context), told)
 
     def plain_prompt(self, catalogue: Catalogue, now: float) -> str:
         """Return the same actions in plain language with full titles, which compression is measured against."""

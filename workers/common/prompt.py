@@ -7,6 +7,7 @@ to what the shopper did. Free text is untrusted: angle brackets leave it, so no 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from service.contracts.text import clean
@@ -81,6 +82,7 @@ class Action:
     text: str
 
 
+@lru_cache(maxsize=1 << 16)
 def field(text: str) -> str:
     """Return `text` safe inside a field: clean, no angle brackets, lower case, at most `MAX_FIELD_CHARS` long."""
     # Cleaned first, since full-width brackets become plain ones only then.
@@ -129,6 +131,11 @@ def render_u2q(
         parts += [token] * (token != age) + [BEHAVIOUR[action.type]] + [told] * ((told, token) != (text, age))
         age, kind, text = token, action.type, told
     return "".join([*parts, _render_candidates(candidates), HINTS])
+
+
+def with_candidates(prompt: str, candidates: Sequence[str]) -> str:
+    """Return a `render_u2q` prompt that tells `candidates` too."""
+    return prompt.removesuffix(HINTS) + _render_candidates(candidates) + HINTS
 
 
 def _render_candidates(queries: Sequence[str]) -> str:

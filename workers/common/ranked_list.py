@@ -23,6 +23,13 @@ class Ranker(Protocol):
         """Return candidates, likeliest first, with the chance that each is searched next."""
         ...
 
+    def chances_with(
+        self, context: ShopperContext, generated: Sequence[str], found: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Return `chances` with `generated`, knowing what was `found` for this context without them."""
+        del found
+        return self.chances(context, generated)
+
     def shortlist(self, context: ShopperContext, ranked: Iterable[str], limit: int) -> list[str]:
         """Return the first `limit` of the `ranked` queries that a prompt may tell a model."""
         ...

@@ -9,41 +9,26 @@ from workers.common.prompt import Action, render_u2q
 from workers.common.ranked_list import Ranker
 
 
-def shopper_prompt(
-    behaviour: Sequence[BehaviourEntry],
-    profile: Mapping[str, str],
-    catalogue: Catalogue,
-    now: float,
-    candidates: Sequence[str] = (),
-) -> str:
-    """Return the prompt at `now` (epoch seconds) for `behaviour`, newest first; items are told by the catalogue.
-
-    `candidates`: see `retrieved`.
-    """
-    items = catalogue.items([entry.ref for entry in behaviour])
-    actions = []
-    for entry in reversed(behaviour):  # oldest first, so that equal times keep the order of arrival
-        if entry.type in QUERY_TYPES:
-            actions.append(Action(entry.type, entry.ts, entry.ref))
-        elif entry.ref in items:  # an item that left the catalogue has nothing to tell
-            actions.append(Action(entry.type, entry.ts, items[entry.ref].words))
-    return render_u2q(actions, profile, now, candidates)
-
-
 def shopper_context(
     behaviour: Sequence[BehaviourEntry], profile: Mapping[str, str], catalogue: Catalogue, now: float
 ) -> ShopperContext:
-    """Return what rankers are told of a shopper whose `behaviour` is newest first."""
+    """Return what is known at `now` (epoch seconds) of a shopper whose `behaviour` is newest first."""
     return ShopperContext(now, behaviour[::-1], profile, catalogue.items([entry.ref for entry in behaviour]))
 
 
+def shopper_prompt(context: ShopperContext) -> str:
+    """Return the prompt for a shopper; items are told by the catalogue. `with_candidates` adds what was `retrieved`."""
+    actions = []
+    for entry in context.behaviour:  # oldest first, so that equal times keep the order of arrival
+        if entry.type in QUERY_TYPES:
+            actions.append(Action(entry.type, entry.ts, entry.ref))
+        elif entry.ref in context.items:  # an item that left the catalogue has nothing to tell
+            actions.append(Action(entry.type, entry.ts, context.items[entry.ref].words))
+    return render_u2q(actions, context.profile, context.now)
+
+
 def retrieved(
-    ranker: Ranker | None,
-    behaviour: Sequence[BehaviourEntry],
-    profile: Mapping[str, str],
-    catalogue: Catalogue,
-    now: float,
-    limit: int,
+    ranker: Ranker | None, context: ShopperContext, catalogue: Catalogue, limit: int
 ) -> tuple[dict[str, float], list[str]]:
     """Return what a ranker finds for a shopper, and of it the first `limit` that may be suggested: what a prompt tells.
 
@@ -51,7 +36,6 @@ def retrieved(
     """
     if ranker is None or not limit:
         return {}, []
-    context = shopper_context(behaviour, profile, catalogue, now)
     chances = ranker.chances(context)
     # Not a list: asking the words of a query is dear, and the first ones are enough.
     may_tell = (query for query in chances if catalogue.refuses(query) is None)

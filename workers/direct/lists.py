@@ -15,8 +15,10 @@ from service.contracts.settings import Settings
 from service.ranking.candidates import may_read_cjk, refusal
 from service.ranking.catalogue import Catalogue
 from service.ranking.merge import recent_searches
+from service.ranking.shopper_context import ShopperContext
 from workers.common.generator import Generation
 from workers.common.list_parser import parse_list
+from workers.common.prompt import with_candidates
 from workers.common.ranked_list import Ranker, ranked_list
 from workers.common.shopper_prompt import retrieved, shopper_context, shopper_prompt
 from workers.direct import metrics
@@ -29,10 +31,14 @@ _RECIPE: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What is asked for a shopper; `chances`: what the ranker found for the prompt, likeliest first (see `Ranker`)."""
+    """What is asked for a shopper of whom `context` is known.
+
+    `chances`: what the ranker found for the prompt, likeliest first (see `Ranker`).
+    """
 
     prompt: str
     digest: str
+    context: ShopperContext
     chances: Mapping[str, float]
 
 
@@ -49,14 +55,13 @@ class ListMaker:
         """Swap to the current artefact, if it is another one; one that cannot be read is let be."""
         self._catalogue = self._catalogue.renewed(self._settings.service.artefacts)
 
-    def _digest(self, shopper: DueShopper) -> str:
+    def _digest(self, prompt: str) -> str:
         """Return a short name of all that a list is made from: prompt, model, settings, artefact, block list, ranker.
 
         Two equal digests mean that as good a list would be written again, so it need not be. Ages are in the prompt as
         buckets, so a digest lasts until an action passes into the next one; candidates, whose order moves with every
         second, follow from the rest and are not looked for.
         """
-        prompt = shopper_prompt(shopper.behaviour, shopper.profile, self._catalogue, time.time())
         shop = [self._catalogue.version, self._catalogue.blocked.digest]
         ranker = [str(self._settings.direct.ranker or ""), self._settings.direct.candidates]
         made_from = orjson.dumps([_RECIPE, prompt, *self._settings.vllm.recipe, *shop, *ranker])
@@ -64,13 +69,13 @@ class ListMaker:
 
     def plan(self, shopper: DueShopper) -> Draft | QueryList:
         """Return what the model is asked for a shopper; the stored list as of now, if it was made from the same."""
-        digest = self._digest(shopper)
+        context = shopper_context(shopper.behaviour, shopper.profile, self._catalogue, time.time())
+        prompt = shopper_prompt(context)
+        digest = self._digest(prompt)
         if shopper.stored is not None and shopper.stored.digest == digest:
-            return replace(shopper.stored, seq=shopper.seq, generated_ms=round(time.time() * 1000))
-        now, limit = time.time(), self._settings.direct.candidates
-        chances, told = retrieved(self._ranker, shopper.behaviour, shopper.profile, self._catalogue, now, limit)
-        prompt = shopper_prompt(shopper.behaviour, shopper.profile, self._catalogue, now, told)
-        return Draft(prompt, digest, chances)
+            return replace(shopper.stored, seq=shopper.seq, generated_ms=round(context.now * 1000))
+        chances, told = retrieved(self._ranker, context, self._catalogue, self._settings.direct.candidates)
+        return Draft(with_candidates(prompt, told), digest, context, chances)
 
     def read(self, shopper: DueShopper, generation: Generation, drops: Counter[str]) -> tuple[ScoredQuery, ...]:
         """Return what may be shown of what the model wrote; `drops` counts what was left out, by reason."""
@@ -88,19 +93,19 @@ class ListMaker:
         queries, retrieved = tuple(written), 0
         if self._ranker is not None:
             generated = [one.query for one in written]
-            queries = self._rank(self._ranker, shopper, generated, draft.chances)
+            queries = self._rank(self._ranker, shopper, generated, draft)
             retrieved = sum(1 << at for at, one in enumerate(queries) if one.query not in generated)
             metrics.RANKED.labels("generated").inc(len(queries) - retrieved.bit_count())
             metrics.RANKED.labels("retrieved").inc(retrieved.bit_count())
         return QueryList(shopper.seq, now_ms, model, queries, draft.digest, retrieved)
 
     def _rank(
-        self, ranker: Ranker, shopper: DueShopper, generated: Sequence[str], chances: Mapping[str, float]
+        self, ranker: Ranker, shopper: DueShopper, generated: Sequence[str], draft: Draft
     ) -> tuple[ScoredQuery, ...]:
         with metrics.RANKING_SECONDS.time():
+            chances = draft.chances
             if not chances or any(query not in chances for query in generated):
-                context = shopper_context(shopper.behaviour, shopper.profile, self._catalogue, time.time())
-                chances = ranker.chances(context, generated)
+                chances = ranker.chances_with(draft.context, generated, chances)
             return ranked_list(chances, self._refuses(shopper), _known(shopper))
 
     def _refuses(self, shopper: DueShopper) -> Callable[[str], str | None]:

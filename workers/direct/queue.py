@@ -75,6 +75,9 @@ class DueQueue:
         self._redis = redis
         self._keys = Keys(settings.redis.namespace, settings.redis.partitions)
         self._settings = settings
+        every = range(settings.redis.partitions)
+        # A script's keys have to be of one slot on a cluster, so of one partition.
+        self._groups = [[one] for one in every] if settings.redis.cluster else [every]
 
     async def claim(self, limit: int) -> list[Lease]:
         """Lease up to `limit` due shoppers: those ahead, the latest first, then those who have waited longest.
@@ -108,21 +111,15 @@ class DueQueue:
 
     async def _oldest(self) -> list[int]:
         """Return the partitions with someone due, in the order of whom they would give first."""
-        now_s, now_us = await self._time()
-        now_ms = now_s * 1000 + now_us // 1000
         pipe = self._redis.pipeline(transaction=False)
-        for partition in range(self._keys.partitions):
-            pipe.zrange(self._keys.due(partition), 0, 0, withscores=True)
-        heads = await execute(pipe)
-        due = [(head[0][1], partition) for partition, head in enumerate(heads) if head and head[0][1] <= now_ms]
+        for group in self._groups:
+            pipe.eval(lua.DUE, len(group), *map(self._keys.due, group))
+        due = [
+            (float(score), group[number])
+            for group, flat in zip(self._groups, await execute(pipe), strict=True)
+            for number, score in zip(flat[::2], flat[1::2], strict=True)
+        ]
         return [partition for _, partition in sorted(due)]
-
-    async def _time(self) -> tuple[int, int]:
-        try:
-            seconds, microseconds = await self._redis.time()
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"Redis does not answer: {error}") from error
-        return int(seconds), int(microseconds)
 
     async def read(self, leases: Sequence[Lease]) -> list[DueShopper]:
         """Read what the prompt needs. `seq` is read first, so behaviour is never older than it.

@@ -14,7 +14,7 @@ from workers.common.generator import Generation
 from workers.common.list_parser import parse_list
 from workers.common.prompt import SEPARATOR, Action, render_plain, render_u2q
 from workers.common.ranked_list import Ranker
-from workers.common.shopper_prompt import retrieved
+from workers.common.shopper_prompt import retrieved, shopper_context
 from workers.evaluation.cases import Act, Case
 from workers.evaluation.methods import K, Lists
 
@@ -46,8 +46,7 @@ def prompt_of(case: Case, words: Mapping[str, str], now: float, candidates: Sequ
 def candidates_of(case: Case, ranker: Ranker | None, catalogue: Catalogue, now: float, limit: int) -> list[str]:
     """Return what the Direct prompt of a case tells of the ranker's candidates."""
     behaviour = [BehaviourEntry(act.type, act.ts, act.ref) for act in reversed(case.history[-KEPT:])]
-    _, told = retrieved(ranker, behaviour, case.profile, catalogue, now, limit)
-    return told
+    return retrieved(ranker, shopper_context(behaviour, case.profile, catalogue, now), catalogue, limit)[1]
 
 
 def context_of(case: Case, items: Mapping[str, Item], now: float) -> ShopperContext:

@@ -15,6 +15,7 @@ from service.ranking.catalogue import Item
 from service.ranking.next_search import Candidates, NextSearch
 from service.ranking.query_stats import Floats
 from service.ranking.shopper_context import ShopperContext
+from service.ranking.trees import Trees
 from workers.training.sessions import Act, History, visits
 
 AHEAD: Final = 3
@@ -73,7 +74,7 @@ def learn(
     if not any(right):
         return NextSearch(candidates, None)
     data = lightgbm.Dataset(np.vstack(tables), np.array(right, dtype=np.float32))
-    return NextSearch(candidates, lightgbm.train({**_PARAMETERS, "seed": seed}, data, _ROUNDS))
+    return NextSearch(candidates, Trees(lightgbm.train({**_PARAMETERS, "seed": seed}, data, _ROUNDS)))
 
 
 def catalogue(items: pl.DataFrame) -> dict[str, Item]:

@@ -26,6 +26,7 @@ from workers.common.prompt import (
     render_x2q_category,
     render_x2q_item,
     tells,
+    with_candidates,
     without_oldest,
 )
 
@@ -62,6 +63,7 @@ def test_a_prompt_holds_only_the_tokens_that_structure_it(
     acts: list[Action], profile: dict[str, str], candidates: list[str]
 ) -> None:
     """However hostile the texts: one opening, one closing, at most one profile, at most `MAX_EVENTS` actions."""
+    assert with_candidates(render_u2q(acts, profile, NOW), candidates) == render_u2q(acts, profile, NOW, candidates)
     tokens = TOKEN.findall(render_u2q(acts, profile, NOW, candidates))
     assert tokens.count(CANDIDATES) == bool(candidates)
     assert set(tokens) <= set(SPECIAL_TOKENS)

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from service.contracts.codecs import BehaviourEntry
 from service.ranking.catalogue import Catalogue
 from service.ranking.shopper_context import ShopperContext
+from workers.common.prompt import with_candidates
 from workers.common.ranked_list import Ranker
-from workers.common.shopper_prompt import retrieved, shopper_prompt
+from workers.common.shopper_prompt import retrieved, shopper_context, shopper_prompt
 
 BEHAVIOUR = [BehaviourEntry("search", 90.0, "tent"), BehaviourEntry("search", 50.0, "lamp")]
 
@@ -28,11 +29,12 @@ class Finds(Ranker):
 def test_candidates_are_what_finds_something(catalogue: Catalogue) -> None:
     """As many as the model was taught with; none without a ranker, or for a model that was taught without."""
     assert catalogue.refuses("qwertyuiop")
-    chances, told = retrieved(Finds(), BEHAVIOUR, {}, catalogue, 100.0, 1)
+    context = shopper_context(BEHAVIOUR, {}, catalogue, 100.0)
+    chances, told = retrieved(Finds(), context, catalogue, 1)
     assert list(chances) == ["qwertyuiop", "tent", "camping tent"]
     assert told == ["tent"]
     plain = "<u2q><now><search>\nlamp<search>\ntent"
-    assert shopper_prompt(BEHAVIOUR, {}, catalogue, 100.0, told) == plain + "<candidates>\ntent<hints>"
-    assert shopper_prompt(BEHAVIOUR, {}, catalogue, 100.0) == plain + "<hints>"
-    assert retrieved(Finds(), BEHAVIOUR, {}, catalogue, 100.0, 0) == ({}, [])
-    assert retrieved(None, BEHAVIOUR, {}, catalogue, 100.0, 1) == ({}, [])
+    assert shopper_prompt(context) == plain + "<hints>"
+    assert with_candidates(shopper_prompt(context), told) == plain + "<candidates>\ntent<hints>"
+    assert retrieved(Finds(), context, catalogue, 0) == ({}, [])
+    assert retrieved(None, context, catalogue, 1) == ({}, [])

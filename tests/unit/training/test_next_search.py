@@ -105,6 +105,9 @@ def test_a_generated_query_is_ranked_too(learned: NextSearch) -> None:
     before, found = learned.chances(asked), learned.chances(asked, ["tent pegs", "gas stove"])
     assert found.keys() == before.keys() | {"tent pegs"}
     assert all(found[query] == pytest.approx(chance) for query, chance in before.items())
+    more = learned.chances_with(asked, ["tent pegs", "gas stove"], before)
+    assert list(more) == list(found), "only what is new is looked at, and the order is the same"
+    assert more == pytest.approx(found)
 
 
 def test_what_was_saved_is_opened(learned: NextSearch, tmp_path: Path) -> None:
