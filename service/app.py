@@ -58,17 +58,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(hints.Shortcut)
+    app.add_middleware(
+        Gate, max_concurrency=settings.service.max_concurrency, max_body_bytes=settings.service.max_body_bytes
+    )
     if settings.service.cors_origins:
+        # Around the gate: pages of other sites may read its refusals too. A preflight is answered here, for next to
+        # nothing.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.service.cors_origins),
             allow_methods=["GET", "POST", "PUT", "DELETE"],
             allow_headers=["*"],
-            expose_headers=["x-request-id", "server-timing"],
+            expose_headers=["x-request-id", "server-timing", "retry-after"],
         )
-    app.add_middleware(
-        Gate, max_concurrency=settings.service.max_concurrency, max_body_bytes=settings.service.max_body_bytes
-    )
     telemetry.trace_app(settings.trace, app, "service")
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # documented way to extend the schema
     return app
