@@ -7,6 +7,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from service.ranking.catalogue import (
     Item,
     digest,
     encode_item,
+    verified,
 )
 from service.ranking.inverted_index import InvertedIndex
 from service.ranking.popular_queries import PopularQueries
@@ -179,5 +181,16 @@ def _point(root: Path, version: str) -> None:
 
 
 def _drop_old(root: Path) -> None:
-    for path in _versions(root)[:-_KEPT_VERSIONS]:
+    """Remove what is older than the last whole versions. A broken one among these stays: it may just be copied here."""
+    versions = _versions(root)
+    whole = list(islice(filter(_is_whole, reversed(versions)), _KEPT_VERSIONS))
+    for path in versions[: versions.index(whole[-1])]:
         shutil.rmtree(path)
+
+
+def _is_whole(version: Path) -> bool:
+    try:
+        verified(version)
+    except ArtefactError:
+        return False
+    return True
