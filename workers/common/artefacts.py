@@ -37,6 +37,7 @@ from service.ranking.catalogue import (
     verified,
 )
 from service.ranking.inverted_index import InvertedIndex
+from service.ranking.model_folder import drop_abandoned
 from service.ranking.popular_queries import PopularQueries
 from service.ranking.trigger_table import TriggerTable
 from workers.common.co_click import co_click
@@ -46,6 +47,7 @@ from workers.common.popular import popular
 from workers.common.similar import similar
 
 _KEPT_VERSIONS = 2
+_STAGING = "staging"
 
 
 def build(
@@ -68,7 +70,7 @@ def build(
     searches = _searches(dataset)
     favourites = _popular(dataset, searches)
     root.mkdir(parents=True, exist_ok=True)
-    staging = root / f".staging-{uuid.uuid4().hex}"
+    staging = root / f".{_STAGING}-{uuid.uuid4().hex}"
     staging.mkdir()
     try:
         behaviour = read_behaviour(dataset)
@@ -186,6 +188,7 @@ def _drop_old(root: Path) -> None:
     whole = list(islice(filter(_is_whole, reversed(versions)), _KEPT_VERSIONS))
     for path in versions[: versions.index(whole[-1])]:
         shutil.rmtree(path)
+    drop_abandoned(root / _STAGING)
 
 
 def _is_whole(version: Path) -> bool:

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from service.contracts.errors import ArtefactError
 from service.ranking.catalogue import digest
+from service.ranking.model_folder import drop_abandoned
 
 SCHEMA_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -213,4 +214,5 @@ class DatasetWriter:
             self.root.rename(old)
         self._staging.rename(self.root)
         shutil.rmtree(old, ignore_errors=True)
+        drop_abandoned(self.root)
         return self.root

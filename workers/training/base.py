@@ -194,6 +194,7 @@ def merge(adapter: Path, out: Path) -> dict[str, float]:
     torch.nn.Module.to(whole, torch.bfloat16)
     check_room(out, 2 * sum(p.numel() for p in whole.parameters()))
     staging = out.with_name(f".{out.name}.staging")
+    shutil.rmtree(staging, ignore_errors=True)  # of a merge that was killed
     whole.save_pretrained(staging)
     tokenizer.save_pretrained(staging)
     shutil.rmtree(out, ignore_errors=True)
