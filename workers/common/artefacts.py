@@ -42,6 +42,7 @@ from service.ranking.popular_queries import PopularQueries
 from service.ranking.trigger_table import TriggerTable
 from workers.common.co_click import co_click
 from workers.common.consumable import consumable
+from workers.common.dataset import PROFILES, read_profiles
 from workers.common.item_text import FILE, MIN_SHOPPERS, read_written, surrogates, texts
 from workers.common.popular import popular
 from workers.common.similar import similar
@@ -151,8 +152,7 @@ def _lists(pairs: pl.DataFrame) -> Iterator[tuple[str, list[tuple[str, float]]]]
 
 
 def _popular(dataset: Path, searches: pl.DataFrame) -> PopularQueries:
-    path = dataset / "profiles.parquet"
-    found = popular(searches, pl.read_parquet(path) if path.exists() else None)
+    found = popular(searches, read_profiles(dataset) if (dataset / PROFILES).exists() else None)
     if found is None:
         raise ArtefactError(f"{dataset}: no query was searched by {MIN_SHOPPERS} shoppers or more")
     return found
