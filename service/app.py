@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi_offline import FastAPIOffline
 from pydantic import TypeAdapter
 from starlette.middleware.cors import CORSMiddleware
 
@@ -48,7 +49,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         async with open_state(settings) as state:
             yield {"app_state": state}
 
-    app = FastAPI(
+    app = FastAPIOffline(  # /docs needs no other site
+        redoc_url=None,
         title="AIGQ HintQ",
         version=VERSION,
         summary="Search hints for shoppers who have not typed anything yet.",
