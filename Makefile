@@ -17,6 +17,7 @@ setup: $(VENV)/.installed  ## Make .venv with everything: service, workers, trai
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aigq needs Python 3.11 or newer, this is " + sys.version)'
+	@echo "Installing everything into $(VENV): some 5 GB and a few minutes, in which pip is silent for a while."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --progress-bar on --prefer-binary -c constraints.txt -e '.[$(EXTRAS)]' \

@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi_offline import FastAPIOffline
 from pydantic import TypeAdapter
 from starlette.middleware.cors import CORSMiddleware
 
@@ -48,7 +49,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         async with open_state(settings) as state:
             yield {"app_state": state}
 
-    app = FastAPI(
+    app = FastAPIOffline(  # /docs needs no other site
+        redoc_url=None,
         title="AIGQ HintQ",
         version=VERSION,
         summary="Search hints for shoppers who have not typed anything yet.",
@@ -58,17 +60,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(hints.Shortcut)
+    app.add_middleware(
+        Gate, max_concurrency=settings.service.max_concurrency, max_body_bytes=settings.service.max_body_bytes
+    )
     if settings.service.cors_origins:
+        # Around the gate: pages of other sites may read its refusals too. A preflight is answered here, for next to
+        # nothing.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.service.cors_origins),
             allow_methods=["GET", "POST", "PUT", "DELETE"],
             allow_headers=["*"],
-            expose_headers=["x-request-id", "server-timing"],
+            expose_headers=["x-request-id", "server-timing", "retry-after"],
         )
-    app.add_middleware(
-        Gate, max_concurrency=settings.service.max_concurrency, max_body_bytes=settings.service.max_body_bytes
-    )
     telemetry.trace_app(settings.trace, app, "service")
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # documented way to extend the schema
     return app

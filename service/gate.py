@@ -1,4 +1,4 @@
-"""The gate that every request passes: id, concurrency limit, body limit, timing.
+"""The gate that every request passes but a CORS preflight: id, concurrency limit, body limit, timing.
 
 Pure ASGI, since `BaseHTTPMiddleware` costs a multiple: https://www.starlette.io/middleware/#pure-asgi-middleware
 """

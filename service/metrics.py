@@ -25,6 +25,11 @@ CORRUPT = Counter(
     "aigq_corrupt_values_total", "Stored values treated as a miss, by kind and reason.", ["kind", "reason"]
 )
 STORE_ERRORS = Counter("aigq_store_errors_total", "Redis calls that failed or timed out, by use.", ["use"])
+BACKGROUND_FAILURES = Counter(
+    "aigq_background_failures_total",
+    "Background tasks that met an error nobody foresaw and were begun again a second later, by task; the log has it.",
+    ["task"],
+)
 SERVED_DROPPED = Counter(
     "aigq_served_dropped_total", "Served lists not logged, because the buffer was full or Redis away."
 )

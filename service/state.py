@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from random import Random
@@ -20,7 +20,16 @@ from service.contracts.keys import Keys, named_at
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings
 from service.experiments import Experiments
-from service.metrics import BREAKER_OPEN, LOOP_LAG, POOL_WAIT, STORE_UP, X2Q_COVERED, X2Q_LISTS, X2Q_PUBLISHED
+from service.metrics import (
+    BACKGROUND_FAILURES,
+    BREAKER_OPEN,
+    LOOP_LAG,
+    POOL_WAIT,
+    STORE_UP,
+    X2Q_COVERED,
+    X2Q_LISTS,
+    X2Q_PUBLISHED,
+)
 from service.ranking.catalogue import Catalogue, open_catalogue
 from service.recall.x2q import X2QReader
 from service.served_log import ServedLog
@@ -150,13 +159,24 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         )
         await state.poll()
         for loop in (state.watch, state.served.run, state.stale.run):
-            task = asyncio.create_task(loop(), name=loop.__qualname__)
+            task = asyncio.create_task(_endless(loop, loop.__qualname__), name=loop.__qualname__)
             stack.push_async_callback(_stop, task)
         try:
             yield state
         finally:
             await state.served.flush()
             state.catalogue.close()
+
+
+async def _endless(loop: Callable[[], Awaitable[None]], name: str) -> None:
+    """Run `loop` until cancelled. An error that nobody foresaw is told and counted, and does not end it."""
+    while True:
+        try:
+            await loop()
+        except Exception:  # noqa: BLE001  (whatever it is)
+            _log.exception("%s failed and begins again in %g s", name, _POLL_S)
+            BACKGROUND_FAILURES.labels(name).inc()
+            await asyncio.sleep(_POLL_S)
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from service.ranking.catalogue import Catalogue
 from tests.support import SAMPLE_SHOP, write_dataset
 from workers.common import artefacts
 
@@ -26,9 +25,3 @@ def artefact_root(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     root = tmp_path_factory.mktemp("artefacts")
     artefacts.build(dataset, root, sample=SAMPLE_SHOP)
     return root
-
-
-@pytest.fixture(scope="session")
-def catalogue(artefact_root: Path) -> Catalogue:
-    """Return the open artefact."""
-    return Catalogue.open(artefact_root)

@@ -91,16 +91,8 @@ class Catalogue:
         manifest = _json(folder / MANIFEST)
         if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
             raise ArtefactError(f"{folder / MANIFEST}: is not of schema {SCHEMA}; {_FIX}")
-        try:
-            expected = {
-                name: (manifest["files"][name]["bytes"], manifest["files"][name]["blake2b"])
-                for name in (ITEMS, WORDS, CO_CLICK, TEXT, POPULAR, CONSUMABLE, *manifest["files"])
-            }
-        except (KeyError, TypeError):
-            raise ArtefactError(f"{folder / MANIFEST}: does not list its files; {_FIX}") from None
-        for name, (size, known) in expected.items():
-            _verify(folder / name, size, known)
-        return cls.unchecked(folder, min_results, manifest["files"], blocked)
+        files = verified(folder, [ITEMS, WORDS, CO_CLICK, TEXT, POPULAR, CONSUMABLE])
+        return cls.unchecked(folder, min_results, files, blocked)
 
     @classmethod
     def unchecked(
@@ -224,6 +216,22 @@ def current_version(root: Path) -> str:
         return (root / CURRENT).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         raise ArtefactError(f"{root / CURRENT}: no artefact there; {_FIX}") from None
+
+
+def verified(folder: Path, needed: Collection[str] = ()) -> list[str]:
+    """Return the names of a version's files, of whatever schema: all that its manifest lists, `needed` among them.
+
+    Raises:
+        ArtefactError: one is missing, cut short or altered.
+    """
+    try:
+        files = _json(folder / MANIFEST)["files"]
+        expected = {name: (files[name]["bytes"], files[name]["blake2b"]) for name in (*needed, *files)}
+    except (KeyError, TypeError):
+        raise ArtefactError(f"{folder / MANIFEST}: does not list its files; {_FIX}") from None
+    for name, (size, known) in expected.items():
+        _verify(folder / name, size, known)
+    return list(expected)
 
 
 def _verify(path: Path, size: int, expected: str) -> None:

@@ -3,7 +3,9 @@
 Under its final name it is complete: it is written beside it and moved. What was cut short or altered is refused.
 """
 
+import re
 import shutil
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from service.contracts.errors import ArtefactError
 from service.ranking.catalogue import digest
 
 META: Final = "meta.json"
+_ABANDONED_S: Final = 86_400.0
 
 
 def check_room(folder: Path, needed: int) -> None:
@@ -55,6 +58,23 @@ def write(folder: Path, meta: Mapping[str, Any], files: Mapping[str, bytes], ext
         folder.rename(old)
     staging.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
+    drop_abandoned(folder)
+
+
+def drop_abandoned(final: Path) -> None:
+    """Remove what kills left of writes of `final`, beside it: `.NAME-<uuid>` in which nothing changed for a day."""
+    left = re.compile(rf"\.{re.escape(final.name)}-[0-9a-f]{{32}}([.-]old)?")
+    for path in final.parent.iterdir():
+        if left.fullmatch(path.name) and time.time() - _changed(path) > _ABANDONED_S:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _changed(folder: Path) -> float:
+    """Return when something in `folder` last changed (epoch s); who has just removed it has changed it."""
+    try:
+        return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    except FileNotFoundError:
+        return time.time()
 
 
 def read(folder: Path, names: Sequence[str], fix: str) -> tuple[dict[str, Any], dict[str, bytes]]:

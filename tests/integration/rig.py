@@ -87,7 +87,7 @@ class Rig:
 
     async def refresh(self, lease: Lease, value: bytes) -> Refresh:
         """Return what a worker with that lease would write now."""
-        (shopper,) = await self.queue.read([lease])
+        (shopper,), _ = await self.queue.read([lease])
         return Refresh(shopper, value)
 
     async def u2q(self, user_id: str) -> QueryList | None:

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 
 import pytest
+from pydantic import SecretStr
 
-from service.contracts.errors import RefreshFailed
+from service.contracts.errors import RefreshFailed, StoreUnavailable
 from service.contracts.keys import shopper_sid
+from service.contracts.redis import make_redis
 from service.ranking.shopper_context import ShopperContext
 from tests.integration.rig import Rig, echo
 from workers.common.fake_generator import FakeGenerator
@@ -13,7 +15,7 @@ from workers.common.ranked_list import Ranker
 from workers.direct import metrics
 from workers.direct.dead_letters import DeadLetters
 from workers.direct.lists import ListMaker
-from workers.direct.queue import DueQueue, DueShopper, Lease
+from workers.direct.queue import DueQueue, DueShopper, Lease, Unreadable
 from workers.direct.worker import DirectWorker
 
 MakeRig = Callable[..., Rig]
@@ -79,7 +81,7 @@ async def test_an_error_of_the_whole_batch(make_rig: MakeRig, caplog: pytest.Log
     class Once(DueQueue):
         broken = True
 
-        async def read(self, leases: Sequence[Lease]) -> list[DueShopper]:
+        async def read(self, leases: Sequence[Lease]) -> tuple[list[DueShopper], list[Unreadable]]:
             self._break("read")
             return await super().read(leases)
 
@@ -107,13 +109,53 @@ async def test_it_ends_as_a_dead_letter(make_rig: MakeRig) -> None:
     rig = make_rig(max_tries=1)
     await rig.search("u1", "tent")
 
-    class Unreadable(DueQueue):
-        async def read(self, leases: Sequence[Lease]) -> list[DueShopper]:
+    class Blind(DueQueue):
+        async def read(self, leases: Sequence[Lease]) -> tuple[list[DueShopper], list[Unreadable]]:
             raise KeyError(leases[0].sid)
 
     lists = ListMaker(rig.catalogue, rig.settings)
     with pytest.raises(RefreshFailed):
-        await DirectWorker(Unreadable(rig.redis, rig.settings), FakeGenerator(echo), lists, rig.settings).step()
+        await DirectWorker(Blind(rig.redis, rig.settings), FakeGenerator(echo), lists, rig.settings).step()
     (letter,) = await DeadLetters(rig.redis, rig.keys).all()
     assert (letter.sid, letter.tries) == (shopper_sid("u1"), 1)
     assert await rig.idle()
+
+
+@pytest.mark.parametrize("kind", ["state", "behaviour", "profile", "u2q"])
+async def test_a_key_of_another_type_fails_its_shopper_alone(make_rig: MakeRig, kind: str) -> None:
+    """Counted, tried again, and a dead letter that names the key; the others of the batch get their lists."""
+    rig = make_rig(max_tries=2, retry_s=0.01)
+    for user in ("u1", "poison", "u2"):
+        await rig.search(user, f"{user} tent")
+    key = getattr(rig.keys, kind)(shopper_sid("poison"))
+    await rig.redis.delete(key)
+    await rig.redis.sadd(key, "foreign")
+    await rig.redis.expire(key, 60)
+    before = _counted("CorruptValue")
+    worker = rig.worker()
+    assert await worker.step() == 3
+    assert all([await rig.u2q(user) for user in ("u1", "u2")])
+    assert not await rig.leased("poison")
+    assert await rig.due("poison") is not None
+    await rig.run_until(worker, rig.idle)
+    assert _counted("CorruptValue") == before + 2
+    (letter,) = await DeadLetters(rig.redis, rig.keys).all()
+    assert (letter.sid, letter.tries) == (shopper_sid("poison"), 2)
+    assert letter.reason.startswith(f"{key}: WRONGTYPE")
+
+
+async def test_what_redis_refuses_is_no_fault_of_a_shopper(make_rig: MakeRig) -> None:
+    """A worker that may not read must say so, not spend everybody's tries."""
+    rig = make_rig()
+    await rig.search("u1", "tent")
+    lease = await rig.claim_one()
+    name = f"half-blind-{rig.settings.redis.namespace}"
+    await rig.redis.acl_setuser(name, enabled=True, nopass=True, keys=["*"], commands=["+@all", "-lrange"])
+    url = rig.settings.redis.url.get_secret_value().replace("//", f"//{name}:any@")
+    blind = make_redis(rig.settings.redis.model_copy(update={"url": SecretStr(url)}), 5000)
+    try:
+        with pytest.raises(StoreUnavailable, match="lrange"):
+            await DueQueue(blind, rig.settings).read([lease])
+    finally:
+        await blind.aclose()
+        await rig.redis.acl_deluser(name)

@@ -1,5 +1,6 @@
 """The OpenAPI document: valid, complete, and its examples work as they stand."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +27,15 @@ def _walk(value: Any) -> Iterator[dict[str, Any]]:
         yield value
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from _walk(inner)
+
+
+def test_the_page_of_the_document_needs_no_other_site(client: httpx.Client) -> None:
+    """What `/docs` loads comes from the service itself: behind a firewall the page would stay white."""
+    page = client.get("/docs").text
+    loaded = re.findall(r"""(?:src|href)=["']([^"']+)""", page)
+    assert len(loaded) >= 3
+    assert [client.get(path).status_code for path in loaded] == [200] * len(loaded)
+    assert "://" not in page
 
 
 def test_the_document_is_valid(document: dict[str, Any]) -> None:

@@ -1,21 +1,26 @@
 """`GET /v1/hints` is answered before routing: what the rest of the app does for a request, it must not miss."""
 
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.integration.support import free_port, service
+from tests.integration.support import eventually, free_port, service
 
 ORIGIN = "https://shop.example"
+BODY_BYTES = 1000
+IN_FLIGHT = 2
 
 
 @pytest.fixture(scope="module")
 def client(artefact_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Run a service for another site's pages, without a Redis."""
     log = tmp_path_factory.mktemp("service") / "service.log"
-    with service(free_port(), artefact_root, log, SERVICE_CORS_ORIGINS=f'["{ORIGIN}"]') as running:
+    limits = {"SERVICE_MAX_BODY_BYTES": BODY_BYTES, "SERVICE_MAX_CONCURRENCY": IN_FLIGHT}
+    with service(free_port(), artefact_root, log, SERVICE_CORS_ORIGINS=f'["{ORIGIN}"]', **limits) as running:
         yield running
 
 
@@ -59,6 +64,27 @@ def test_a_page_of_a_foreign_site_may_read_nothing(client: httpx.Client, origin:
     answers = [refused, client.get("/v1/hints", headers={"origin": origin})]
     answers.append(client.post("/v1/hints", json={}, headers={"origin": origin}))
     assert [answer.headers.get("access-control-allow-origin") for answer in answers] == [None] * 3
+
+
+def test_pages_of_other_sites_may_read_refusals(client: httpx.Client) -> None:
+    """Too long a body and too many at once, with when to come back; the gate refuses them before all else."""
+    long = client.post("/v1/hints", content=b" " * (BODY_BYTES + 1), headers={"origin": ORIGIN})
+    assert long.status_code == 413
+    assert long.headers["access-control-allow-origin"] == ORIGIN
+    with ExitStack() as exits:
+        for _ in range(IN_FLIGHT):  # who has announced a body, and does not send it
+            held = exits.enter_context(socket.create_connection((client.base_url.host, client.base_url.port)))
+            held.sendall(b"POST /v1/hints HTTP/1.1\r\nhost: shop\r\ncontent-length: 9\r\n\r\n")
+        shed = eventually(lambda: _refused(client))
+    assert shed.headers["access-control-allow-origin"] == ORIGIN
+    assert "retry-after" in shed.headers["access-control-expose-headers"]
+    assert shed.headers["retry-after"] == "1"
+    eventually(lambda: not _refused(client))
+
+
+def _refused(client: httpx.Client) -> httpx.Response | None:
+    answer = client.get("/v1/hints", headers={"origin": ORIGIN})
+    return answer if answer.status_code == 503 else None
 
 
 def test_other_methods_are_routed(client: httpx.Client) -> None:

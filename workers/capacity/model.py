@@ -54,7 +54,7 @@ class AcceleratorFigures(_Part):
 
 
 class Measured(_Part):
-    """All measured figures; see configs/capacity.toml."""
+    """All measured figures; see measured.toml beside this."""
 
     machine: Machine
     redis: RedisFigures
@@ -63,7 +63,7 @@ class Measured(_Part):
 
     @classmethod
     def read(cls, path: Path) -> "Measured":
-        """Read a file like configs/capacity.toml.
+        """Read a file like measured.toml.
 
         Raises:
             ConfigError: it cannot be read, or a figure is missing or not above 0; names it.

@@ -7,6 +7,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +34,21 @@ from service.ranking.catalogue import (
     Item,
     digest,
     encode_item,
+    verified,
 )
 from service.ranking.inverted_index import InvertedIndex
+from service.ranking.model_folder import drop_abandoned
 from service.ranking.popular_queries import PopularQueries
 from service.ranking.trigger_table import TriggerTable
 from workers.common.co_click import co_click
 from workers.common.consumable import consumable
+from workers.common.dataset import PROFILES, read_profiles
 from workers.common.item_text import FILE, MIN_SHOPPERS, read_written, surrogates, texts
 from workers.common.popular import popular
 from workers.common.similar import similar
 
 _KEPT_VERSIONS = 2
+_STAGING = "staging"
 
 
 def build(
@@ -66,7 +71,7 @@ def build(
     searches = _searches(dataset)
     favourites = _popular(dataset, searches)
     root.mkdir(parents=True, exist_ok=True)
-    staging = root / f".staging-{uuid.uuid4().hex}"
+    staging = root / f".{_STAGING}-{uuid.uuid4().hex}"
     staging.mkdir()
     try:
         behaviour = read_behaviour(dataset)
@@ -147,8 +152,7 @@ def _lists(pairs: pl.DataFrame) -> Iterator[tuple[str, list[tuple[str, float]]]]
 
 
 def _popular(dataset: Path, searches: pl.DataFrame) -> PopularQueries:
-    path = dataset / "profiles.parquet"
-    found = popular(searches, pl.read_parquet(path) if path.exists() else None)
+    found = popular(searches, read_profiles(dataset) if (dataset / PROFILES).exists() else None)
     if found is None:
         raise ArtefactError(f"{dataset}: no query was searched by {MIN_SHOPPERS} shoppers or more")
     return found
@@ -179,5 +183,17 @@ def _point(root: Path, version: str) -> None:
 
 
 def _drop_old(root: Path) -> None:
-    for path in _versions(root)[:-_KEPT_VERSIONS]:
+    """Remove what is older than the last whole versions. A broken one among these stays: it may just be copied here."""
+    versions = _versions(root)
+    whole = list(islice(filter(_is_whole, reversed(versions)), _KEPT_VERSIONS))
+    for path in versions[: versions.index(whole[-1])]:
         shutil.rmtree(path)
+    drop_abandoned(root / _STAGING)
+
+
+def _is_whole(version: Path) -> bool:
+    try:
+        verified(version)
+    except ArtefactError:
+        return False
+    return True

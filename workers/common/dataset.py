@@ -18,11 +18,13 @@ from typing import Any, Final, Self
 
 import orjson
 import polars as pl
+import polars.selectors as cs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from service.contracts.errors import ArtefactError
 from service.ranking.catalogue import digest
+from service.ranking.model_folder import drop_abandoned
 
 SCHEMA_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -122,13 +124,13 @@ class Dataset:
         return pl.read_parquet(self.root / ITEMS)
 
     def profiles(self) -> pl.DataFrame:
-        """Return the shoppers' profiles."""
-        return pl.read_parquet(self.root / PROFILES)
+        """Return `read_profiles`."""
+        return read_profiles(self.root)
 
     def profile_texts(self) -> dict[str, dict[str, str]]:
         """Return each shopper's text fields that say something, by user id: what prompts and rankers are told."""
         return {
-            row.pop("user_id"): {name: value for name, value in row.items() if isinstance(value, str) and value}
+            row.pop("user_id"): {name: value for name, value in row.items() if isinstance(value, str)}
             for row in self.profiles().iter_rows(named=True)
         }
 
@@ -152,6 +154,11 @@ class Dataset:
                         held.append(rows)
             if held:
                 yield open_user, pl.concat(held)
+
+
+def read_profiles(root: Path) -> pl.DataFrame:
+    """Return the profiles of the dataset at `root`. A field that is empty says nothing: it is null."""
+    return pl.read_parquet(root / PROFILES).with_columns(cs.string().exclude("user_id").replace("", None))
 
 
 class DatasetWriter:
@@ -213,4 +220,5 @@ class DatasetWriter:
             self.root.rename(old)
         self._staging.rename(self.root)
         shutil.rmtree(old, ignore_errors=True)
+        drop_abandoned(self.root)
         return self.root

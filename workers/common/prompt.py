@@ -27,6 +27,8 @@ PLAIN_KEY: Final = "aigq_plain"
 """And whether they told shoppers in plain language (`render_plain`)."""
 PROMPT_KEYS: Final = (CANDIDATES_KEY, PLAIN_KEY)
 """What a checkpoint says of the prompts that it was taught by."""
+TAUGHT: Final = "aigq.json"
+"""Where an adapter says it, whose config.json is its base's."""
 HINTS: Final = "<hints>"
 REASONS: Final = "<reasons>"
 """In place of the last `<hints>`: say why first, then `<hints>` and the list. Only models that learned it have it."""

@@ -13,7 +13,7 @@ from service.ranking.filter import reject_reason
 from service.ranking.merge import ranked_score
 from service.ranking.shopper_context import ShopperContext
 from workers.common.list_parser import LIST_SIZE
-from workers.common.prompt import CANDIDATES_KEY, PLAIN_KEY
+from workers.common.prompt import CANDIDATES_KEY, PLAIN_KEY, TAUGHT
 
 
 class Ranker(Protocol):
@@ -74,25 +74,27 @@ def ranking_settings(model: Path, ranker: Path | None) -> dict[str, str]:
 
 
 def candidates_taught(model: Path) -> int:
-    """Return how many candidates prompts told when a checkpoint was taught; 0 for models that were taught otherwise.
+    """Return how many candidates prompts told when a checkpoint or adapter was taught; 0 if it was taught otherwise.
 
     Raises:
-        ArtefactError: its config.json is missing or broken.
+        ArtefactError: its config.json (an adapter's aigq.json) is missing or broken.
     """
     return _config(model, CANDIDATES_KEY)
 
 
 def plain_taught(model: Path) -> bool:
-    """Return whether prompts told shoppers in plain language when a checkpoint was taught.
+    """Return whether prompts told shoppers in plain language when a checkpoint or adapter was taught.
 
     Raises:
-        ArtefactError: its config.json is missing or broken.
+        ArtefactError: its config.json (an adapter's aigq.json) is missing or broken.
     """
     return bool(_config(model, PLAIN_KEY))
 
 
 def _config(model: Path, key: str) -> int:
-    file = model / "config.json"
+    file = model / TAUGHT
+    if not file.exists():
+        file = model / "config.json"
     try:
         return int(orjson.loads(file.read_bytes()).get(key, 0))
     except (OSError, ValueError, AttributeError) as error:

@@ -109,13 +109,14 @@ def _play(
         latencies = story.latencies_ms(advance)
     for one in story.scenes[:shown]:
         show.scene(console, one, catalogue)
+    if shown:
+        show.legend(console)
     summary = story.summary(latencies, triggers)
-    console.print()
     if once:
+        console.print()
         typer.echo(orjson.dumps(summary))
         return
-    for name, value in summary.items():
-        console.print(f"  {name:<22}{value}")
+    show.figures(console, summary)
     console.print(f"\nOpen [bold]{url}/[/bold] in a browser ({url}/docs for the API), or try:", highlight=False)
     console.print(f"  curl '{url}/v1/hints?user_id={players[0].user_id}'", highlight=False)
     console.print(f"Logs are in {var / 'logs'}. Ctrl-C stops everything.", highlight=False)

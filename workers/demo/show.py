@@ -7,11 +7,30 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from service.contracts.hints import Source
 from service.ranking.catalogue import Catalogue
 from workers.demo.sample import SampleShopper
 from workers.demo.story import Scene
 
-_STYLES = {"u2q": "green", "x2q": "cyan", "co_click": "blue", "popular": "dim"}
+_STYLES: Mapping[Source, str] = {"u2q": "green", "x2q": "cyan", "co_click": "blue", "text": "blue", "popular": "dim"}
+_SOURCES: Mapping[Source, str] = {
+    "u2q": "the shopper's own list, from all that they did, by the model and the ranker",
+    "x2q": "what one action leads to, written by the model ahead",
+    "co_click": "what one action leads to, by the logs",
+    "text": "what one action leads to, by its words",
+    "popular": "what shoppers like this one search",
+}
+_FIGURES = {
+    "shoppers": "sample shoppers played",
+    "u2q_filled": "of them got a new list after the click",
+    "x2q_triggers": "items, categories, searches and segments with a list written ahead",
+    "hints_from_u2q": "hints from the shoppers' own lists, after the click and after the refresh",
+    "hints_from_x2q": "from lists written ahead",
+    "hints_from_fallback": "from co_click, text and popular",
+    "event_to_u2q_p95_s": "seconds from the click to the new list; 95 of 100 took no longer",
+    "hints_p50_ms": "milliseconds of a request for hints, median",
+    "hints_p99_ms": "99 of 100 took no longer",
+}
 _VERBS = {"search": "searched", "click": "opened", "cart": "put in cart", "purchase": "bought"}
 
 
@@ -62,5 +81,19 @@ def scene(console: Console, shown: Scene, catalogue: Catalogue) -> None:
     console.print(table)
 
 
+def legend(console: Console) -> None:
+    """Print what the sources of hints are."""
+    console.print("\nWhere a hint comes from:")
+    for source, meaning in _SOURCES.items():
+        console.print(Text.assemble("  ", (f"{source:<9}", _STYLES[source]), meaning))
+
+
+def figures(console: Console, summary: Mapping[str, Any]) -> None:
+    """Print the demo's figures (`Story.summary`), each with what it is."""
+    console.print()
+    for name, value in summary.items():
+        console.print(f"  {name:<20}{value:>8}  [dim]{_FIGURES[name]}[/dim]", highlight=False)
+
+
 def _hint(hint: Mapping[str, Any]) -> Text:
-    return Text.assemble((f"{hint['source']:<8}", _STYLES[hint["source"]]), hint["query"])
+    return Text.assemble((f"{hint['source']:<9}", _STYLES[hint["source"]]), hint["query"])

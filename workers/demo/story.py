@@ -106,7 +106,7 @@ class Story:
             "x2q_triggers": x2q_triggers,
             "hints_from_u2q": sources["u2q"],
             "hints_from_x2q": sources["x2q"],
-            "hints_from_fallback": sources["co_click"] + sources["popular"],
+            "hints_from_fallback": sources["co_click"] + sources["text"] + sources["popular"],
             "event_to_u2q_p95_s": round(_percentile(refreshes, 95), 3),
             "hints_p50_ms": round(_percentile(latencies, 50), 2),
             "hints_p99_ms": round(_percentile(latencies, 99), 2),

@@ -4,17 +4,19 @@ import random
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from service.contracts import lua
 from service.contracts.codecs import BehaviourEntry, QueryList, decode_behaviour, decode_list, decode_profile
 from service.contracts.errors import CorruptValue, StoreUnavailable
 from service.contracts.keys import Keys
 from service.contracts.settings import Settings
+
+_WRONG_TYPE: Final = "WRONGTYPE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,14 @@ class DueShopper:
     def active(self, since: float) -> bool:
         """Whether anything is known of the shopper, and the latest action, if any, came after `since` (epoch s)."""
         return self.seq > 0 and (not self.behaviour or max(entry.ts for entry in self.behaviour) > since)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A leased shopper of whom a key holds another type; `reason` names it."""
+
+    lease: Lease
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +131,10 @@ class DueQueue:
         ]
         return [partition for _, partition in sorted(due)]
 
-    async def read(self, leases: Sequence[Lease]) -> list[DueShopper]:
+    async def read(self, leases: Sequence[Lease]) -> tuple[list[DueShopper], list[Unreadable]]:
         """Read what the prompt needs. `seq` is read first, so behaviour is never older than it.
+
+        Who cannot be read is apart: someone wrote into our namespace, which is not to fail the others.
 
         Raises:
             StoreUnavailable: Redis does not answer.
@@ -133,14 +145,20 @@ class DueQueue:
             pipe.lrange(self._keys.behaviour(lease.sid), 0, self._settings.behaviour.max_events - 1)
             pipe.get(self._keys.profile(lease.sid))
             pipe.get(self._keys.u2q(lease.sid))
-        flat = await execute(pipe)
-        shoppers = []
+        flat = await execute(pipe, forgive=_WRONG_TYPE)
+        shoppers, unreadable = [], []
         for at, lease in enumerate(leases):
-            seq, raws, raw_profile, raw_list = flat[4 * at : 4 * at + 4]
+            values = flat[4 * at : 4 * at + 4]
+            keys = self._keys.state, self._keys.behaviour, self._keys.profile, self._keys.u2q
+            wrong = [f"{key(lease.sid)}: {value}" for key, value in zip(keys, values, strict=True) if _is_error(value)]
+            if wrong:
+                unreadable.append(Unreadable(lease, "; ".join(wrong)))
+                continue
+            seq, raws, raw_profile, raw_list = values
             behaviour, _ = decode_behaviour(lease.sid, raws)
             profile, stored = _profile(lease.sid, raw_profile), _stored(lease.sid, raw_list)
             shoppers.append(DueShopper(lease, int(seq or 0), behaviour, profile, stored))
-        return shoppers
+        return shoppers, unreadable
 
     async def complete(self, refreshes: Sequence[Refresh]) -> list[str]:
         """Write the lists by compare-and-set and end the leases; return an outcome each (see `complete.lua`).
@@ -227,17 +245,24 @@ class DueQueue:
         return Backlog(sum(shoppers), max(late_ms) / 1000, sum(deferred))
 
 
-async def execute(pipe: Pipeline) -> list[Any]:
-    """Return the replies to a pipeline.
+async def execute(pipe: Pipeline, forgive: str | None = None) -> list[Any]:
+    """Return the replies to a pipeline; an error that begins with `forgive` is a reply.
 
     Raises:
         StoreUnavailable: Redis does not answer.
     """
     try:
-        results: list[Any] = await pipe.execute()
+        results: list[Any] = await pipe.execute(raise_on_error=forgive is None)
     except (RedisError, OSError) as error:
         raise StoreUnavailable(f"Redis does not answer: {error}") from error
+    for reply in filter(_is_error, results):
+        if not (forgive and isinstance(reply, ResponseError) and str(reply).startswith(forgive)):
+            raise StoreUnavailable(f"Redis does not answer: {reply}") from reply
     return results
+
+
+def _is_error(reply: object) -> bool:
+    return isinstance(reply, Exception)
 
 
 def _profile(sid: str, raw: bytes | None) -> dict[str, str]:

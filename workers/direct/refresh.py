@@ -92,7 +92,11 @@ class Refresher:
         self.preparing += len(leases)
         try:
             self._lists.reload()
-            shoppers = await self._let_go(await self._queue.read(leases))
+            read, unreadable = await self._queue.read(leases)
+            if unreadable:
+                metrics.FAILURES.labels("CorruptValue").inc(len(unreadable))
+                await self._fail([(one.lease, None, RefreshFailed(one.reason)) for one in unreadable])
+            shoppers = await self._let_go(read)
             plans = [(shopper, _attempt(failed, shopper, partial(self._lists.plan, shopper))) for shopper in shoppers]
         finally:
             self.preparing -= len(leases)

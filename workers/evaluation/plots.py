@@ -74,5 +74,5 @@ def _strata(some: Mapping[str, Any]) -> bytes:
         axes.barh(rows, rates, height=height, color=_COLOURS[place % len(_COLOURS)], label=label)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.legend(frameon=False)
+    figure.legend(loc="outside upper center", ncols=len(some), frameon=False)  # never over a bar
     return _png(figure)

@@ -6,9 +6,16 @@ from typing import Any, Final, NamedTuple
 
 from workers.evaluation import oracles, shown
 from workers.evaluation.metrics import SHOWN
+from workers.evaluation.strata import COLD_EVENTS, HEAVY_EVENTS
 
 Row = tuple[str, ...]
 _NOTHING: Final = "-"
+_STRATA: Final = {
+    "history": f"Cold: at most {COLD_EVENTS} events before the cut-off; warm: at most {HEAVY_EVENTS}; heavy: more.",
+    "target": "By how frequent the next search is: head is the most frequent queries up to a third of all searches.",
+    "item": "Whether learners met the item that the shopper touched last; who touched none is in neither.",
+    "locale": "By the locale of the shopper's profile.",
+}
 
 
 class Table(NamedTuple):
@@ -94,7 +101,8 @@ def _lists(report: Mapping[str, Any]) -> Table:
     heads = ("method", "in catalogue", "distinct", "categories", "of 6", "novelty", "length", "judge", "95%")
     items = report["data"]["min_items"]
     about = (
-        f"In catalogue: all content words together in {items} item(s). Categories: share of them "
+        f"In catalogue: all content words together in {items} {'item' if items == 1 else 'items'}. "
+        "Categories: share of them "
         "that lists (of 6: their first six) reach. Novelty in bits. "
         "Judge (--judge): clicks that a CTR ranker of other shoppers predicts on the first six, if all are looked at."
     )
@@ -133,7 +141,8 @@ def _strata(kind: str, some: Mapping[str, Any]) -> Table:
         )
         for name in names
     ]  # fmt: skip
-    return Table(f"HR@6 by {kind}", "The number of cases is in brackets.", heads, rows, brief=kind == "history")
+    about = f"{_STRATA[kind]} The number of cases is in brackets."
+    return Table(f"HR@6 by {kind}", about, heads, rows, brief=kind == "history")
 
 
 def _strata_ratios(kind: str, some: Mapping[str, Any]) -> Table:
@@ -179,7 +188,7 @@ def _tuning(report: Mapping[str, Any]) -> Table:
 
 
 def _params(params: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in params.items())
+    return ", ".join(f"{name} {'all' if value is None else value}" for name, value in params.items())
 
 
 def percent(value: float | None) -> str:

@@ -17,6 +17,7 @@ JSON: Final = "report.json"
 PAGE: Final = "report.html"
 _CASES: Final = (
     "One case a shopper. A hit is a normalised exact match with one of the next three searches after the cut-off. "
+    "HR@6 is the share of cases with a hit among the first six; NDCG@10 and MRR@10 also tell how early hits come. "
     "Serving leaves out what was just searched, so novel targets (never searched before by that shopper) are "
     "reported on their own, and there every list is freed of the shopper's earlier searches."
 )

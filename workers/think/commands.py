@@ -75,7 +75,7 @@ def publish(
                 task = bar.add_task("x2q", total=len(chosen.prompts), left="")
 
                 def show(at: Progress) -> None:
-                    left = "" if at.tokens_left is None else f"{at.tokens_left:,} tokens left"
+                    left = "" if at.tokens_left is None else f"{at.tokens_left:,} tokens of the budget left"
                     bar.update(task, completed=at.done, left=left)
 
                 sender = make_engine(engine, generator, vllm, settings.think.ray_batches)

@@ -19,12 +19,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTra
 
 from service.contracts.errors import ArtefactError
 from service.ranking.model_folder import check_room
-from workers.common.prompt import PROMPT_KEYS, PROMPT_TOKENS, REASONS, SEPARATOR
+from workers.common.prompt import PROMPT_KEYS, PROMPT_TOKENS, REASONS, SEPARATOR, TAUGHT
 from workers.training.recipe import BaseRecipe, LoraRecipe, Recipe
 
 _ADAPTER: Final = "adapter_config.json"
-_TAUGHT: Final = "aigq.json"
-"""Beside an adapter, whose config.json is its base's: what a checkpoint's says of prompts (`PROMPT_KEYS`)."""
 _PACKAGE: Final = "package:"
 
 
@@ -147,7 +145,7 @@ def _under(adapter: Path, tokenizer: PreTrainedTokenizerFast, dtype: torch.dtype
 
 def _told(adapter: Path, model: Any) -> Any:
     """Return the model, whose config then says of prompts what the adapter's file does."""
-    file = adapter / _TAUGHT
+    file = adapter / TAUGHT
     for key, value in json.loads(file.read_text(encoding="utf-8")).items() if file.exists() else ():
         setattr(model.config, key, value)
     return model
@@ -174,7 +172,7 @@ def save(trainer: Any, directory: Path) -> bool:
         if isinstance(trainer.model, PeftModel):
             config = trainer.model.config
             told = {key: getattr(config, key) for key in PROMPT_KEYS if hasattr(config, key)}
-            (directory / _TAUGHT).write_text(json.dumps(told), encoding="utf-8")
+            (directory / TAUGHT).write_text(json.dumps(told), encoding="utf-8")
     return bool(trainer.is_world_process_zero())
 
 
@@ -194,6 +192,7 @@ def merge(adapter: Path, out: Path) -> dict[str, float]:
     torch.nn.Module.to(whole, torch.bfloat16)
     check_room(out, 2 * sum(p.numel() for p in whole.parameters()))
     staging = out.with_name(f".{out.name}.staging")
+    shutil.rmtree(staging, ignore_errors=True)  # of a merge that was killed
     whole.save_pretrained(staging)
     tokenizer.save_pretrained(staging)
     shutil.rmtree(out, ignore_errors=True)

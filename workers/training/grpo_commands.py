@@ -19,6 +19,7 @@ from workers.common.dataset import Dataset
 from workers.common.item_text import texts
 from workers.common.learning import read_events
 from workers.common.prompt import REASONS
+from workers.common.ranked_list import candidates_taught, plain_taught
 from workers.common.reasons import read_lessons
 from workers.training import card, samples
 from workers.training.recipe import GrpoRecipe, Recipe
@@ -78,6 +79,16 @@ def grpo(
     typer.echo(orjson.dumps(_grpo(data, start, ctr, out, chosen, stage, reasons)))
 
 
+def as_taught(recipe: Recipe, start: Path) -> Recipe:
+    """Return the recipe with prompts such as the checkpoint or adapter `start` was taught by, whatever it says itself.
+
+    Raises:
+        ArtefactError: `start` does not say.
+    """
+    told = {"candidates": candidates_taught(start), "plain": plain_taught(start)}
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=told)})
+
+
 def _grpo(
     data: Path, start: Path, ctr: Path, out: Path, chosen: Recipe, stage: GrpoRecipe, reasons: Path | None
 ) -> dict[str, Any]:
@@ -89,6 +100,7 @@ def _grpo(
     lessons = [] if reasons is None else list(read_lessons(reasons, dataset.provenance()))
     if lessons and REASONS not in (start / "tokenizer.json").read_text(encoding="utf-8"):
         raise ArtefactError(f"{start}: was not taught reasons; train it with: aigq train sft --reasons {reasons}")
+    chosen = as_taught(chosen, start)
     scorer = CtrScorer.open(ctr)
     if scorer.meta.part != "train":
         raise ArtefactError(f"{ctr}: learned from the part {scorer.meta.part!r}, which judges; reward with part train")

@@ -57,10 +57,7 @@ class Moment:
 
 def histories(events: pl.DataFrame, dataset: Dataset) -> list[History]:
     """Return `events` (of `workers.common.learning`) by shopper, with the shoppers' profiles."""
-    profiles = {
-        row.pop("user_id"): {name: value for name, value in row.items() if isinstance(value, str)}
-        for row in dataset.profiles().iter_rows(named=True)
-    }
+    profiles = dataset.profile_texts()
     found: list[History] = []
     for (user_id,), rows in events.group_by("user_id", maintain_order=True):
         acts = [Act(*row) for row in rows.select("ts", "type", "query", "item_id").iter_rows()]

@@ -17,7 +17,7 @@ if ARGV[4] ~= '' then
   local same = ARGV[5] == '' or redis.call('HGET', KEYS[3], 'seq') == ARGV[5]
   if tries >= tonumber(ARGV[6]) and same then
     redis.call('ZREM', KEYS[1], sid)
-    redis.call('HDEL', KEYS[3], 'deadline')
+    redis.pcall('HDEL', KEYS[3], 'deadline')  -- of another type it is why the shopper fails, which is to be told
     redis.call('HSET', KEYS[5], sid, cjson.encode({now, tries, ARGV[4]}))
     redis.call('EXPIRE', KEYS[5], ARGV[7])
     return 'dead'

@@ -1,6 +1,7 @@
 """What a shop needs, from measured figures: by hand for a small one, and how needs grow."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from service.contracts.errors import ConfigError
 from workers.capacity import commands
 from workers.capacity.model import Measured, Plant, Shop, needs
 
+ROOT = Path(__file__).parents[3]
 FIGURES = """
 [machine]
 date = 2026-01-01
@@ -115,3 +117,20 @@ def test_an_accelerator_without_a_price_is_refused() -> None:
     """The default price is that of what was measured."""
     done = CliRunner().invoke(commands.app, ["--accelerator-refreshes", "400"])
     assert isinstance(done.exception, ConfigError)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "run", "figure", "of"),
+    [
+        ("service", "hints_per_core_s", "serving-20k", "hints_cpu_us", lambda us: 1e6 / us),
+        ("accelerator", "refreshes_s", "nearline", "nearline_shoppers_s", float),
+        ("accelerator", "tokens_per_refresh", "nearline", "tokens_a_shopper", float),
+    ],
+)
+def test_shipped_figures_are_those_last_measured(
+    part: str, name: str, run: str, figure: str, of: Callable[[float], float]
+) -> None:
+    """Give or take a tenth: whoever measures again and finds more than that changes workers/capacity/measured.toml."""
+    newest = max((ROOT / "docs" / "bench").glob(f"*-{run}.json"))
+    told = getattr(getattr(Measured.read(commands._FIGURES), part), name)
+    assert told == pytest.approx(of(json.loads(newest.read_bytes())["figures"][figure]["median"]), rel=0.1), newest

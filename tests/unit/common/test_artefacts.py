@@ -3,11 +3,12 @@
 import shutil
 from pathlib import Path
 
+import orjson
 import polars as pl
 import pytest
 
 from service.contracts.errors import ArtefactError
-from service.ranking.catalogue import CURRENT, Catalogue, current_version
+from service.ranking.catalogue import CURRENT, MANIFEST, POPULAR, Catalogue, current_version
 from service.recall import popular
 from tests.support import POPULAR_WITH_ALL, POPULAR_WITH_PARENTS, RARE_QUERY, TENT, candidates_of, write_dataset
 from workers.common.artefacts import build
@@ -70,6 +71,25 @@ def test_versions_follow_each_other(dataset: Path, tmp_path: Path) -> None:
     assert versions == sorted(versions)
     assert current_version(tmp_path) == versions[-1]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([CURRENT, *versions[1:]])
+
+
+@pytest.mark.parametrize("harm", ["cut off", "altered", "no manifest"])
+def test_a_broken_version_counts_for_none(dataset: Path, tmp_path: Path, harm: str) -> None:
+    """Else the last good one to go back to would be gone; it is one, of whatever schema."""
+    versions = [build(dataset, tmp_path) for _ in range(2)]
+    popular, manifest = tmp_path / versions[1] / POPULAR, tmp_path / versions[0] / MANIFEST
+    manifest.write_bytes(orjson.dumps(orjson.loads(manifest.read_bytes()) | {"schema": 1}))
+    match harm:
+        case "cut off":
+            popular.write_bytes(popular.read_bytes()[:-1])
+        case "altered":
+            popular.write_bytes(popular.read_bytes()[:-1] + b" ")
+        case _:
+            (tmp_path / versions[1] / MANIFEST).unlink()
+    versions.append(build(dataset, tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([CURRENT, *versions])
+    versions.append(build(dataset, tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([CURRENT, *versions[2:]])
 
 
 def test_the_same_dataset_gives_the_same_lists(dataset: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from service.contracts.errors import ArtefactError
 from workers.common.dataset import EVENT_SCHEMA, ITEM_SCHEMA, ITEMS, PROFILE_SCHEMA, PROFILES, Dataset, DatasetWriter
+from workers.training.sessions import histories
 
 
 def _events(*users: str) -> pa.Table:
@@ -37,6 +38,24 @@ def test_what_is_written_is_read(root: Path) -> None:
     assert dataset.manifest["events"] == dataset.scan_events().collect().height == 6
     assert dataset.items().columns == ITEM_SCHEMA.names
     assert dataset.profiles().columns == PROFILE_SCHEMA.names
+
+
+def test_an_empty_profile_field_says_nothing_anywhere(tmp_path: Path) -> None:
+    """Neither to prompts, nor to what is learned, nor to what is popular with whom."""
+    profiles = [{"user_id": "a", "segment": "", "region": "south", "consent": True}, {"user_id": "b", "segment": None}]
+    with DatasetWriter(tmp_path / "data") as writer:
+        _fill(writer)
+        writer.write(PROFILES, pa.Table.from_pylist(profiles, schema=PROFILE_SCHEMA))
+        writer.close({"source": "test"})
+    dataset = Dataset(tmp_path / "data")
+    told = {"a": {"region": "south"}, "b": {}}
+    assert dataset.profile_texts() == told
+    assert {one.user_id: one.profile for one in histories(dataset.scan_events().collect(), dataset)} == {
+        **told,
+        "c": {},
+        "d": {},
+    }
+    assert dataset.profiles()["segment"].to_list() == [None, None]
 
 
 def test_shoppers_come_whole(root: Path) -> None:

@@ -93,6 +93,9 @@ def test_the_page_stands_alone(report: dict[str, Any], evaluation: Evaluation, t
     assert "http://" not in page
     assert "https://" not in page
     assert all(f"<td>{name}</td>" in page for name in NAMES)
+    assert "HR@6 is the share of cases" in page
+    assert "days all" in page
+    assert " None" not in page, "is Python's word, not the reader's"
     assert page == write_report(report, evaluation.cases, tmp_path / "two").read_text(encoding="utf-8")
     assert orjson.loads((tmp_path / "one" / "report.json").read_bytes()) == report
     assert "shown" not in report

@@ -10,8 +10,11 @@ from typer.testing import CliRunner
 from service.contracts.errors import AigqError
 from service.ranking.ctr import CtrScorer
 from workers.common.dataset import EVENTS, ITEMS, MANIFEST, PROFILES, SCHEMA_VERSION, Dataset
+from workers.common.prompt import TAUGHT
 from workers.common.reasons import Lesson, write_lessons
 from workers.training.commands import app
+from workers.training.grpo_commands import as_taught
+from workers.training.recipe import Recipe
 
 
 class _Scorer:
@@ -50,6 +53,8 @@ def test_what_is_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
     refused = _refusal(data, tmp_path, reasons=str(lessons), triggers="0.5")
     assert f"{tmp_path}: was not taught reasons; train it with: aigq train sft --reasons" in refused
+    assert "config.json: is not a checkpoint's" in _refusal(data, tmp_path)
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     assert "meta.json: missing; train it with: aigq train ctr" in _refusal(data, tmp_path)
 
     def judge(_: Path) -> Any:
@@ -57,3 +62,15 @@ def test_what_is_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(CtrScorer, "open", judge)
     assert "learned from the part 'judge', which judges" in _refusal(data, tmp_path)
+
+
+@pytest.mark.parametrize("file", ["config.json", TAUGHT])
+def test_prompts_are_those_that_the_start_was_taught_by(tmp_path: Path, file: str) -> None:
+    """Not the recipe's: a model reads others' prompts badly, and would be served with its own."""
+    recipe = Recipe.load("mini")
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    taught = {"aigq_candidates": recipe.data.candidates + 1, "aigq_plain": True}
+    (tmp_path / file).write_text(json.dumps(taught), encoding="utf-8")
+    found = as_taught(recipe, tmp_path)
+    assert (found.data.candidates, found.data.plain) == (recipe.data.candidates + 1, True)
+    assert found.model_copy(update={"data": recipe.data}) == recipe
