@@ -20,10 +20,12 @@ from service.ranking.candidates import (
     POPULAR_SPARE,
     RECENT_EVENTS,
     LiveTrigger,
+    Written,
     live_triggers,
     referrer_trigger,
     refusal_of,
     segment_triggers,
+    written_of,
 )
 from service.ranking.diversity import WINDOW, diversify
 from service.ranking.explore import POOL, explore
@@ -79,16 +81,15 @@ async def answer(state: State, query: HintsQuery) -> Answer:
     profile = {**shopper.profile, **query.profile}
 
     proposals = u2q.recall(shopper.u2q) if "u2q" in arm.sources else []
-    triggers = live_triggers(behaviour, state.catalogue, CO_CLICK_TRIGGERS) or segment_triggers(profile)
-    if query.referrer is not None:
-        triggers = [referrer_trigger(query.referrer, state.catalogue, time.time()), *triggers][:CO_CLICK_TRIGGERS]
+    triggers = _triggers(state, query, behaviour, profile)
+    written = written_of(shopper.u2q)
     if "x2q" in arm.sources:
-        proposals += await _recall_x2q(state, triggers[:MAX_TRIGGERS], shopper, deadline, degraded)
+        proposals += await _recall_x2q(state, triggers[:MAX_TRIGGERS], written, deadline, degraded)
     recalled_at = time.perf_counter()
     if "co_click" in arm.sources:
-        proposals += co_click.recall(state.catalogue, triggers)
+        proposals += co_click.recall(state.catalogue, triggers, written)
     if "text" in arm.sources:
-        proposals += text.recall(state.catalogue, triggers)
+        proposals += text.recall(state.catalogue, triggers, written)
     proposals += popular.recall(state.catalogue, profile, query.k + POPULAR_SPARE, time.time())
     exclude = [*query.exclude, *recent_searches([(entry.type, entry.ref) for entry in behaviour])]
     pool = POOL if arm.exploration else WINDOW if arm.diversity else 0
@@ -147,6 +148,15 @@ def _count(proposals: Sequence[Proposal], hints: Sequence[Candidate], degraded: 
         _shown(source, arm).inc(sources.count(source))
 
 
+def _triggers(
+    state: State, query: HintsQuery, behaviour: Sequence[BehaviourEntry], profile: Mapping[str, str]
+) -> list[LiveTrigger]:
+    triggers = live_triggers(behaviour, state.catalogue, CO_CLICK_TRIGGERS) or segment_triggers(profile)
+    if query.referrer is None:
+        return triggers
+    return [referrer_trigger(query.referrer, state.catalogue, time.time()), *triggers][:CO_CLICK_TRIGGERS]
+
+
 async def _read_shopper(state: State, query: HintsQuery, deadline: Deadline, degraded: list[str]) -> Shopper:
     if query.user_id is None:
         return Shopper()
@@ -184,7 +194,7 @@ async def _times_seen(
 
 
 async def _recall_x2q(
-    state: State, triggers: Sequence[LiveTrigger], shopper: Shopper, deadline: Deadline, degraded: list[str]
+    state: State, triggers: Sequence[LiveTrigger], written: Written | None, deadline: Deadline, degraded: list[str]
 ) -> list[Proposal]:
     version = state.x2q_version  # captured once: a flip never mixes versions within a request
     if not triggers:
@@ -208,7 +218,7 @@ async def _recall_x2q(
             state.breaker.failure()
             STORE_ERRORS.labels("x2q").inc()
             degraded.append("x2q")
-    return state.x2q.recall(version, triggers, shopper.u2q)
+    return state.x2q.recall(version, triggers, written)
 
 
 def _served_line(

@@ -20,6 +20,8 @@ CONFIG_VARIABLE = "AIGQ_CONFIG"
 
 SOURCES: Final[tuple[Source, ...]] = get_args(Source)
 _SHARE_ERROR: Final = 1e-6
+CTR_WEIGHT: Final = 0.5
+"""Of clicks beside searches, in the order of ranked lists: chosen on validation shoppers (docs/experiments.md)."""
 
 Milliseconds = Annotated[int, Field(ge=1, le=600_000)]
 Seconds = Annotated[float, Field(gt=0, le=366 * 86400)]
@@ -105,6 +107,8 @@ class DirectSettings(_Section):
     )
     ranker: Path | None = Field(None, description="directory of `aigq train ranker`; without, lists stay as written")
     candidates: int = Field(0, ge=0, le=60, description="queries of the ranker that a prompt tells: what was taught")
+    ctr: Path | None = Field(None, description="directory of `aigq train ctr`: ranked lists lean towards clicks")
+    ctr_weight: float = Field(CTR_WEIGHT, ge=0, le=10, description="power of the chance of a click; 0 leaves it out")
     metrics_port: int = Field(0, ge=0, le=65535, description="Prometheus port; 0 = off")
 
 

@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
-from service.contracts.codecs import QUERY_TYPES, BehaviourEntry, ScoredQuery
+from service.contracts.codecs import QUERY_TYPES, BehaviourEntry, QueryList, ScoredQuery
 from service.contracts.hints import MAX_HINTS
 from service.contracts.keys import Trigger, category_trigger, item_trigger, query_trigger, segment_trigger, trigger_kind
 from service.contracts.text import has_cjk, normalise
@@ -33,6 +33,8 @@ POPULAR_SPARE: Final = 10
 """Popular queries that are looked at beside as many as are asked for: some are alike, or were just searched."""
 TEXT_OF_QUERY: Final = 0.1
 """Share of the weight of what is like an item that what is like a query has: more costs hits (docs/experiments.md)."""
+WEIGHT_FRESH_TEXT: Final = 0.75
+"""Of what is like the newest trigger, over the best of a list older than it: one such query is shown, few more."""
 CO_CLICK_LIMIT: Final = 24
 _CO_CLICK_SCORES: Final = tuple(map(rank_score, range(CO_CLICK_LIMIT)))
 
@@ -126,16 +128,28 @@ def from_u2q(queries: Sequence[ScoredQuery]) -> list[Proposal]:
     return [Proposal("u2q", rows(queries), WEIGHT_U2Q)] if queries else []
 
 
+class Written(NamedTuple):
+    """When the shopper's list was written, and the best score in it: what a newer trigger leads to outweighs that."""
+
+    at_s: float
+    lead: float = WEIGHT_U2Q
+
+
+def written_of(u2q: QueryList | None) -> Written | None:
+    """Return what to know of a shopper's list; None if there is none."""
+    if u2q is None:
+        return None
+    return Written(u2q.generated_ms / 1000, max([score for _, score in u2q.queries], default=WEIGHT_U2Q))
+
+
 def from_x2q(
-    triggers: Sequence[LiveTrigger],
-    list_of: Callable[[Trigger], Sequence[Row] | None],
-    u2q_generated_s: float,
-    lead: float = 1.0,
+    triggers: Sequence[LiveTrigger], list_of: Callable[[Trigger], Sequence[Row] | None], written: Written | None
 ) -> list[Proposal]:
-    """Return the queries that triggers lead to; one newer than the shopper's list outweighs its best score, `lead`."""
+    """Return the queries that triggers lead to; one newer than the shopper's list outweighs it."""
+    at_s, lead = written or Written(0.0)
     proposals: list[Proposal] = []
     for position, trigger in enumerate(triggers):
-        fresh = trigger.ts > u2q_generated_s
+        fresh = trigger.ts > at_s
         weight = trigger_weight(position, fresh=fresh) * (lead if fresh else 1.0)
         for key in trigger.keys:
             found = list_of(key)
@@ -145,17 +159,23 @@ def from_x2q(
     return proposals
 
 
-def from_co_click(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list[Proposal]:
+def from_co_click(
+    triggers: Sequence[LiveTrigger], catalogue: Catalogue, written: Written | None = None
+) -> list[Proposal]:
     """Return what others searched after the latest triggers, scores added up over them; scored by rank.
 
-    `trigger` is the one that says most for a query.
+    `trigger` is the one that says most for a query. What one newer than the shopper's list leads to is scored by rank
+    within it, and outweighs the list, as x2q does: few triggers have an x2q list.
     """
     keys_of: dict[str, str] = {}
     scores: dict[str, float] = {}
     best: dict[str, tuple[float, Trigger]] = {}
+    fresh: dict[Trigger, float] = {}
     for position, trigger in enumerate(triggers):
         key, found = catalogue.co_click.first(trigger.keys)
         weight = TRIGGER_DECAY**position
+        if written is not None and trigger.ts > written.at_s:
+            fresh.setdefault(key, written.lead * trigger_weight(position, fresh=True))
         for near, query, own in found:
             score = weight * own
             if query not in scores:
@@ -167,18 +187,25 @@ def from_co_click(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list
     by_trigger: dict[Trigger, list[Row]] = {}
     for (_, query), score in zip(ranked, _CO_CLICK_SCORES, strict=False):
         by_trigger.setdefault(best[query][1], []).append((keys_of[query], query, score))
+    for key in fresh.keys() & by_trigger.keys():
+        by_trigger[key] = [(near, query, rank_score(rank)) for rank, (near, query, _) in enumerate(by_trigger[key])]
     weight = catalogue.calibration.co_click
-    return [Proposal("co_click", some, weight, key) for key, some in by_trigger.items()]
+    return [Proposal("co_click", some, fresh.get(key, weight), key) for key, some in by_trigger.items()]
 
 
-def from_text(triggers: Sequence[LiveTrigger], catalogue: Catalogue) -> list[Proposal]:
-    """Return queries that share words with the latest items and queries that the logs do not tell; scored by rank."""
+def from_text(triggers: Sequence[LiveTrigger], catalogue: Catalogue, written: Written | None = None) -> list[Proposal]:
+    """Return queries that share words with the latest items and queries that the logs do not tell; scored by rank.
+
+    The first one of a trigger newer than the shopper's list has a place in it.
+    """
     proposals: list[Proposal] = []
     for position, trigger in enumerate(triggers):
         key, found = catalogue.text.first(trigger.keys[:1])
         if found:
             of_query = TEXT_OF_QUERY if trigger_kind(key) == "query" else 1.0
             weight = catalogue.calibration.text * TRIGGER_DECAY**position * of_query
+            if written is not None and trigger.ts > written.at_s:
+                weight = written.lead * WEIGHT_FRESH_TEXT * TRIGGER_DECAY**position
             proposals.append(Proposal("text", found, weight, key))
     return proposals
 

@@ -148,6 +148,11 @@ class NextSearch:
         own = frozenset(entry.ref for entry in context.behaviour if entry.type in QUERY_TYPES)
         return distinct(shortlist(ranked, self.counts.popularity, own), limit)
 
+    def ordered(self, context: ShopperContext, chances: Mapping[str, float]) -> Mapping[str, float]:
+        """Return `chances`: lists are in the order in which candidates were found."""
+        del context
+        return chances
+
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Open the ranker in `folder`.

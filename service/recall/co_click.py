@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from service.ranking.candidates import LiveTrigger, from_co_click
+from service.ranking.candidates import LiveTrigger, Written, from_co_click
 from service.ranking.catalogue import Catalogue
 from service.ranking.merge import Proposal
 
 
-def recall(catalogue: Catalogue, triggers: Sequence[LiveTrigger]) -> list[Proposal]:
+def recall(catalogue: Catalogue, triggers: Sequence[LiveTrigger], written: Written | None = None) -> list[Proposal]:
     """Return proposals for the latest triggers, best first."""
-    return from_co_click(triggers, catalogue)
+    return from_co_click(triggers, catalogue, written)

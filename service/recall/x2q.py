@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Sequence
 
 from service.clustered import Pipelined
-from service.contracts.codecs import QueryList, decode_list
+from service.contracts.codecs import decode_list
 from service.contracts.errors import CorruptValue, StoreUnavailable
 from service.contracts.keys import Keys, Trigger
 from service.metrics import CORRUPT, X2Q_CACHE
 from service.ranking.bounded import Bounded
-from service.ranking.candidates import LiveTrigger, from_x2q
+from service.ranking.candidates import LiveTrigger, Written, from_x2q
 from service.ranking.merge import Proposal, Row, rows
 
 # Looking a label up costs more than counting.
@@ -89,13 +89,9 @@ class X2QReader:
             CORRUPT.labels("x2q", error.reason).inc()
             return None
 
-    def recall(self, version: str, triggers: Sequence[LiveTrigger], u2q: QueryList | None) -> list[Proposal]:
+    def recall(self, version: str, triggers: Sequence[LiveTrigger], written: Written | None) -> list[Proposal]:
         """Return proposals from what the cache holds; a trigger newer than the shopper's list outweighs it."""
-        lists = self._lists(version)
-        if u2q is None:
-            return from_x2q(triggers, lists.get, 0.0)
-        lead = max([score for _, score in u2q.queries], default=1.0)
-        return from_x2q(triggers, lists.get, u2q.generated_ms / 1000, lead)
+        return from_x2q(triggers, self._lists(version).get, written)
 
     def _lists(self, version: str) -> Bounded[Trigger, list[Row] | None]:
         lists = self._versions.get(version)

@@ -8,6 +8,7 @@ import orjson
 
 from service.contracts.codecs import ScoredQuery
 from service.contracts.errors import ArtefactError, ConfigError
+from service.contracts.settings import CTR_WEIGHT
 from service.contracts.text import near_key
 from service.ranking.filter import reject_reason
 from service.ranking.merge import ranked_score
@@ -34,13 +35,18 @@ class Ranker(Protocol):
         """Return the first `limit` of the `ranked` queries that a prompt may tell a model."""
         ...
 
+    def ordered(self, context: ShopperContext, chances: Mapping[str, float]) -> Mapping[str, float]:
+        """Return the `chances` in the order in which a list shows them."""
+        del context
+        return chances
+
 
 def ranked_list(
     chances: Mapping[str, float], refuses: Callable[[str], str | None], exclude: Collection[str] = ()
 ) -> tuple[ScoredQuery, ...]:
-    """Return the `LIST_SIZE` likeliest queries of `chances` (likeliest first) that may be shown, no two alike.
+    """Return the first `LIST_SIZE` queries of `chances` (best first) that may be shown, no two alike.
 
-    None is like a query in `exclude`, and `refuses` has no reason against any. See `NextSearch.chances`.
+    None is like a query in `exclude`, and `refuses` has no reason against any. See `Ranker.ordered`.
     """
     seen = {near_key(query) for query in exclude}
     queries: list[str] = []
@@ -66,11 +72,25 @@ def shipped_ranker(model: Path) -> Path | None:
     return beside if beside.exists() else None
 
 
+def shipped_ctr(model: Path) -> Path | None:
+    """Return the CTR ranker that goes with a checkpoint (`aigq train all`), if it is there."""
+    beside = model.with_name(f"{model.name}-ctr")
+    return beside if beside.exists() else None
+
+
 def ranking_settings(model: Path, ranker: Path | None) -> dict[str, str]:
-    """Return the environment of a worker that ranks by `ranker`, if any, and tells as was taught to a checkpoint."""
+    """Return the environment of a worker that ranks by `ranker`, if any, and tells as was taught to a checkpoint.
+
+    With the CTR ranker beside the checkpoint, lists lean towards clicks.
+    """
     if ranker is None:
         return {}
-    return {"AIGQ_DIRECT_RANKER": str(ranker), "AIGQ_DIRECT_CANDIDATES": str(candidates_taught(model))}
+    ctr = shipped_ctr(model)
+    return {
+        "AIGQ_DIRECT_RANKER": str(ranker),
+        "AIGQ_DIRECT_CANDIDATES": str(candidates_taught(model)),
+        **({} if ctr is None else {"AIGQ_DIRECT_CTR": str(ctr)}),
+    }
 
 
 def candidates_taught(model: Path) -> int:
@@ -103,15 +123,19 @@ def _config(model: Path, key: str) -> int:
         ) from None
 
 
-def open_ranker(folder: Path) -> Ranker:
-    """Open the ranker that `aigq train ranker` wrote to `folder`.
+def open_ranker(folder: Path, ctr: Path | None = None, ctr_weight: float = CTR_WEIGHT) -> Ranker:
+    """Open the ranker that `aigq train ranker` wrote to `folder`, and the one of clicks (`aigq train ctr`), if any.
 
     Raises:
-        ArtefactError: it is missing, cut short or of another release.
-        ConfigError: a library that it needs is not installed.
+        ArtefactError: one is missing, cut short or of another release, or `ctr` is the one that judges.
+        ConfigError: a library that they need is not installed.
     """
     try:
-        from service.ranking.next_search import NextSearch  # noqa: PLC0415  (only who ranks needs LightGBM)
+        # Only who ranks needs LightGBM and numpy.
+        from service.ranking.next_search import NextSearch  # noqa: PLC0415
+        from workers.common.calibrate import open_scorer  # noqa: PLC0415
+        from workers.common.click_order import ClickAware  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ConfigError(f"a ranker needs {error.name}; install it with: pip install 'aigq[rank]'") from None
-    return NextSearch.open(folder)
+    ranker = NextSearch.open(folder)
+    return ranker if ctr is None else ClickAware(ranker, open_scorer(ctr), ctr_weight)

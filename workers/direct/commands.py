@@ -81,7 +81,8 @@ async def _dead_letters(settings: Settings, *, retry: bool) -> tuple[list[DeadLe
 
 async def _run(settings: Settings) -> None:
     catalogue = open_catalogue(settings.service)
-    ranker = None if settings.direct.ranker is None else open_ranker(settings.direct.ranker)
+    direct = settings.direct
+    ranker = None if direct.ranker is None else open_ranker(direct.ranker, direct.ctr, direct.ctr_weight)
     stop = stop_on_signals()
     if settings.direct.metrics_port:
         start_http_server(settings.direct.metrics_port, addr=settings.service.host)

@@ -63,7 +63,8 @@ class ListMaker:
         second, follow from the rest and are not looked for.
         """
         shop = [self._catalogue.version, self._catalogue.blocked.digest]
-        ranker = [str(self._settings.direct.ranker or ""), self._settings.direct.candidates]
+        direct = self._settings.direct
+        ranker = [str(direct.ranker or ""), direct.candidates, str(direct.ctr or ""), direct.ctr_weight]
         made_from = orjson.dumps([_RECIPE, prompt, *self._settings.vllm.recipe, *shop, *ranker])
         return base64.urlsafe_b64encode(hashlib.blake2b(made_from, digest_size=_DIGEST_BYTES).digest()).decode("ascii")
 
@@ -106,7 +107,8 @@ class ListMaker:
             chances = draft.chances
             if not chances or any(query not in chances for query in generated):
                 chances = ranker.chances_with(draft.context, generated, chances)
-            return ranked_list(chances, self._refuses(shopper), _known(shopper))
+            ordered = ranker.ordered(draft.context, chances)
+            return ranked_list(ordered, self._refuses(shopper), _known(shopper))
 
     def _refuses(self, shopper: DueShopper) -> Callable[[str], str | None]:
         """Return what says why a query is not shown to this shopper."""

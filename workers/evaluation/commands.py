@@ -38,8 +38,11 @@ def evaluate(
         Path | None, typer.Option(help="CTR ranker of the part judge, which predicts clicks on what each row shows")
     ] = None,
     ctr: Annotated[
-        Path | None, typer.Option(help="CTR ranker that weighs sources: rows NAME_calibrated, by artefacts build --ctr")
+        Path | None, typer.Option(help="CTR ranker towards which ranked lists lean; default: MODEL-ctr, if there")
     ] = None,
+    calibrated: Annotated[
+        bool, typer.Option(help="weigh the sources by it too: rows NAME_calibrated, as artefacts build --ctr does")
+    ] = False,
     ranker: Annotated[
         Path | None,
         typer.Option(
@@ -96,6 +99,7 @@ def evaluate(
             min_items=min_items,
             seed=seed,
             show=show,
+            calibrated=calibrated,
         )
         report, by_case = run.evaluate(plan, settings, advance)
     if known is not None:

@@ -18,6 +18,7 @@ from service.ranking.candidates import (
     POPULAR_MADE,
     POPULAR_SPARE,
     RECENT_EVENTS,
+    Written,
     from_co_click,
     from_popular,
     from_text,
@@ -28,6 +29,7 @@ from service.ranking.candidates import (
 )
 from service.ranking.catalogue import Catalogue
 from service.ranking.merge import Row, merge, rows
+from workers.common.click_order import ClickAware
 from workers.common.generator import Generation
 from workers.common.prompt import render_x2q_category, render_x2q_item
 from workers.common.ranked_list import Ranker, ranked_list
@@ -46,10 +48,13 @@ CALIBRATED: Final = "_calibrated"
 """Ends the names of rows for which a CTR ranker weighed the sources."""
 THINK: Final = "think"
 """The triggers' lists alone (x2q)."""
+WITHOUT_CTR: Final = "without_ctr"
+"""As served if lists did not lean towards clicks."""
 WITHOUT_THINK: Final = "without_think"
 """As served if no trigger had a list: what Think adds is `MERGED` over this."""
 ROWS: Final = (
-    CONTEXT, THINK, WITHOUT_THINK, *(name + end for end in ("", CALIBRATED) for name in (WITHOUT, NO_LIST, MERGED)),
+    CONTEXT, THINK, WITHOUT_THINK, WITHOUT_CTR,
+    *(name + end for end in ("", CALIBRATED) for name in (WITHOUT, NO_LIST, MERGED)),
 )  # fmt: skip
 TriggerLists = Mapping[Trigger, Sequence[ScoredQuery]]
 
@@ -105,8 +110,8 @@ class Merged:
     """See `behaviour.bought_s`."""
     retrieval: bool = True
     """Whether co-click, words and popular queries add to the lists."""
-    written_s: float | None = None
-    """When the shopper's list was written; default: `now`. Triggers newer than it lead."""
+    listed: bool = True
+    """Whether there is a list of the shopper's own, written at `now`."""
 
     def suggest(self, cases: Sequence[Case], k: int = K, *, novel: bool = False) -> Lists:
         """See `Method.suggest`. For all targets nothing is left out; for novel ones, what a request leaves out."""
@@ -117,11 +122,11 @@ class Merged:
         exclude = recently_searched(case.history[-RECENT_EVENTS:]) if novel else []
         proposals = from_u2q(self._written(case, novel=novel))
         triggers = live_triggers(behaviour, self.catalogue, CO_CLICK_TRIGGERS)
-        written_s = self.now if self.written_s is None else self.written_s
-        proposals += from_x2q(triggers[:MAX_TRIGGERS], self._list_of, written_s)
+        written = Written(self.now) if self.listed else None
+        proposals += from_x2q(triggers[:MAX_TRIGGERS], self._list_of, written)
         if self.retrieval:
-            proposals += from_co_click(triggers, self.catalogue)
-            proposals += from_text(triggers, self.catalogue)
+            proposals += from_co_click(triggers, self.catalogue, written)
+            proposals += from_text(triggers, self.catalogue, written)
             proposals += from_popular(self.catalogue, case.profile, k + POPULAR_SPARE, self.now)
         refuse = refusal_of(behaviour, case.profile, self.catalogue, self.now, self.bought_s)
         hints = merge(proposals, k, exclude, refuse=refuse)
@@ -137,7 +142,8 @@ class Merged:
             return written
         known = case.history[-KEPT:]
         items = self.catalogue.items([act.ref for act in known if act.type not in QUERY_TYPES])
-        chances = self.ranker.chances(context_of(case, items, self.now), [one.query for one in written])
+        context = context_of(case, items, self.now)
+        chances = self.ranker.ordered(context, self.ranker.chances(context, [one.query for one in written]))
         return ranked_list(chances, self.catalogue.refuses, recently_searched(known) if novel else ())
 
 
@@ -172,13 +178,14 @@ def served(
         InContext(CONTEXT, catalogue, now),
         Merged(THINK, nothing, x2q, catalogue, now, retrieval=False),
         Merged(WITHOUT_THINK, lists, {}, catalogue, now, ranker),
+        Merged(WITHOUT_CTR, lists, x2q, catalogue, now, ranker.searches if isinstance(ranker, ClickAware) else ranker),
     ]
     for calibration in weights:
         end = "" if calibration is BY_HAND else CALIBRATED
         weighed = replace(catalogue, calibration=calibration)
         found += [
             Merged(WITHOUT + end, nothing, {}, weighed, now, ranker),
-            Merged(NO_LIST + end, nothing, x2q, weighed, now, written_s=0.0),
+            Merged(NO_LIST + end, nothing, x2q, weighed, now, listed=False),
             Merged(MERGED + end, lists, x2q, weighed, now, ranker),
         ]
     return found

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +19,7 @@ from service.ranking.calibration import BY_HAND
 from service.ranking.catalogue import Catalogue
 from workers.common.calibrate import calibrate, open_scorer
 from workers.common.dataset import ITEMS, Dataset
-from workers.common.ranked_list import Ranker, open_ranker, shipped_ranker
+from workers.common.ranked_list import Ranker, open_ranker, shipped_ctr, shipped_ranker
 from workers.common.timed import timed
 from workers.evaluation import checkpoint, learned
 from workers.evaluation.ask import URL, Advance, Asker, Rendered
@@ -56,9 +56,12 @@ class Plan:
     next_query: frozenset[str] = frozenset()
     judge: Path | None = None
     ctr: Path | None = None
+    """The CTR ranker towards whose clicks those lists lean, as `direct.ctr` does; default as for `ranker`."""
     ranker: Path | None = None
     think: Path | None = None
     """The checkpoint of the triggers' lists, if it is not the one served."""
+    calibrated: bool = False
+    """Whether the CTR ranker also weighs the sources, in rows of their own."""
     cases: int = 2000
     learners: int = 50_000
     min_items: int = 1
@@ -84,8 +87,8 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Evaluation:
     """
     _check(plan)
     scorer = None if plan.judge is None else judge_of(plan.judge)
-    weigher = None if plan.ctr is None else open_scorer(plan.ctr)
-    ranker = _ranker(plan)
+    ctr = plan.ctr or _beside(plan, shipped_ctr)
+    ranker = _ranker(plan, ctr)
     seconds: dict[str, float] = {}
     dataset = Dataset(plan.data or sample_shop())
     with timed(seconds, "read"):
@@ -100,8 +103,9 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Evaluation:
             with closing(learned.catalogue(dataset, split, Path(folder))) as catalogue:
                 report["generation"] = {}
                 weights = [BY_HAND]
-                if weigher is not None:
-                    weights.append(calibrate(catalogue, dataset, weigher, advance=partial(advance, "weigh sources")))
+                if plan.calibrated and ctr is not None:
+                    tell = partial(advance, "weigh sources")
+                    weights.append(calibrate(catalogue, dataset, open_scorer(ctr), advance=tell))
                     report["calibration"] = weights[-1].as_json()
                 asker = Asker(split, catalogue, settings, ranker, advance, weights)
                 for place, (name, path) in enumerate(plan.models.items()):
@@ -145,11 +149,14 @@ def _check(plan: Plan) -> None:
         preflight()
 
 
-def _ranker(plan: Plan) -> Ranker | None:
-    folder = plan.ranker
-    if folder is None and plan.models:
-        folder = shipped_ranker(next(iter(plan.models.values())))
-    return None if folder is None else open_ranker(folder)
+def _beside(plan: Plan, shipped: Callable[[Path], Path | None]) -> Path | None:
+    """Return what lies beside the served model, if it is there."""
+    return shipped(next(iter(plan.models.values()))) if plan.models else None
+
+
+def _ranker(plan: Plan, ctr: Path | None) -> Ranker | None:
+    folder = plan.ranker or _beside(plan, shipped_ranker)
+    return None if folder is None else open_ranker(folder, ctr)
 
 
 def _split(dataset: Dataset, plan: Plan) -> Split:

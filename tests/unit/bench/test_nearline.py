@@ -66,3 +66,6 @@ def test_a_worker_ranks_as_is_meant_for_its_model(tmp_path: Path) -> None:
     assert ranking_settings(model, shipped_ranker(model)) == {
         "AIGQ_DIRECT_RANKER": str(ranker_beside(model)), "AIGQ_DIRECT_CANDIDATES": "20",
     }  # fmt: skip
+    ctr = tmp_path / "model-ctr"
+    ctr.mkdir()
+    assert ranking_settings(model, shipped_ranker(model))["AIGQ_DIRECT_CTR"] == str(ctr)

@@ -8,7 +8,7 @@ from hypothesis import given
 
 from service.contracts.codecs import BehaviourEntry
 from service.ranking.calibration import BY_HAND
-from service.ranking.candidates import CO_CLICK_LIMIT, CO_CLICK_TRIGGERS, live_triggers
+from service.ranking.candidates import CO_CLICK_LIMIT, CO_CLICK_TRIGGERS, Written, live_triggers
 from service.ranking.catalogue import Catalogue
 from service.ranking.merge import rank_score
 from service.ranking.trigger_table import TriggerTable
@@ -54,6 +54,19 @@ def test_scores_add_up_over_triggers(catalogue: Catalogue, table: TriggerTable) 
     found = _recall(catalogue, table, ("search", "Stove"), ("click", TENT))
     assert [query for query, _ in found] == ["gas", "lamp", "rope"]
     assert dict(found)["lamp"] == f"category:{TENT_CATEGORY}", "the trigger that says most for it"
+
+
+def test_what_is_newer_than_the_list_outweighs_it(catalogue: Catalogue, table: TriggerTable) -> None:
+    """By rank within the trigger; what is older says as much as ever."""
+    shop: Any = _Shop(catalogue, table)
+    acts = [BehaviourEntry("search", 100.0, "stove"), BehaviourEntry("click", 50.0, TENT)]
+    triggers = live_triggers(acts, shop, CO_CLICK_TRIGGERS)
+    plain = {one.query: one.score for one in candidates_of(co_click.recall(shop, triggers))}
+    newer = {one.query: one.score for one in candidates_of(co_click.recall(shop, triggers, Written(70.0, 2.0)))}
+    assert newer["gas"] > 2.0 > plain["gas"]
+    assert {query for query in newer if newer[query] == plain[query]} == {"lamp", "rope"}
+    older = candidates_of(co_click.recall(shop, triggers, Written(100.0, 2.0)))
+    assert {one.query: one.score for one in older} == plain
 
 
 def test_nothing_known_nothing_recalled(catalogue: Catalogue, table: TriggerTable) -> None:

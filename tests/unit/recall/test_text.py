@@ -5,7 +5,8 @@ from typing import Any
 
 from service.contracts.codecs import BehaviourEntry
 from service.ranking.calibration import BY_HAND
-from service.ranking.candidates import CO_CLICK_TRIGGERS, live_triggers
+from service.ranking.candidates import CO_CLICK_TRIGGERS, Written, live_triggers
+from service.ranking.merge import rank_score, ranked_score
 from service.ranking.trigger_table import TriggerTable
 from service.recall import text
 from tests.support import candidates_of
@@ -46,4 +47,9 @@ def test_the_latest_items_words_lead(tmp_path: Path) -> None:
     (of_query,) = candidates_of(text.recall(shop, searched))
     assert (of_query.query, of_query.trigger) == ("tent", "query:tarp")
     assert 0 < of_query.score < found[0].score
+    lead, last = ranked_score(0), ranked_score(9)
+    (fresh,) = candidates_of(text.recall(shop, searched, Written(99.0, lead)))
+    assert lead > fresh.score > last, "newer than the list: a place in it"
+    assert fresh.score * rank_score(1) < last, "but one"
+    assert candidates_of(text.recall(shop, searched, Written(100.0, lead))) == [of_query]
     shop.text.close()

@@ -1,0 +1,82 @@
+"""Lists that lean towards clicks."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from service.contracts.errors import ArtefactError
+from service.ranking.shopper_context import ShopperContext
+from workers.common.click_order import HEAD, ClickAware
+from workers.common.ranked_list import Ranker, open_ranker
+
+_NOBODY = ShopperContext(0.0, [], {}, {})
+_CHANCES = {"tent": 0.4, "lamp": 0.2, "rope": 0.1}
+
+
+class _Searches(Ranker):
+    """Finds the same for everybody."""
+
+    def chances(self, context: ShopperContext, generated: Sequence[str] = ()) -> dict[str, float]:
+        """Return `_CHANCES` and what was generated."""
+        del context
+        return {**_CHANCES, **dict.fromkeys(generated, 0.01)}
+
+    def shortlist(self, context: ShopperContext, ranked: Sequence[str], limit: int) -> list[str]:  # type: ignore[override]
+        """Return the first ones."""
+        del context
+        return list(ranked)[:limit]
+
+
+class _Clicks:
+    """Knows how likely a click is."""
+
+    def __init__(self, chances: Mapping[str, float]) -> None:
+        self._chances = chances
+
+    def score(self, context: ShopperContext, queries: Sequence[str]) -> NDArray[np.float32]:
+        """See `CtrScorer.score`."""
+        del context
+        return np.array([self._chances.get(query, 0.05) for query in queries], dtype=np.float32)
+
+
+def _order(weight: float, clicks: Mapping[str, float], chances: Mapping[str, float] = _CHANCES) -> list[str]:
+    return list(ClickAware(_Searches(), _Clicks(clicks), weight).ordered(_NOBODY, chances))
+
+
+def test_both_chances_count() -> None:
+    """Half as likely to be searched and nine times as likely to be clicked goes first, from a certain weight on."""
+    clicks = {"tent": 0.01, "lamp": 0.09, "rope": 0.01}
+    assert _order(0.0, clicks) == ["tent", "lamp", "rope"]
+    assert _order(0.1, clicks) == ["tent", "lamp", "rope"]
+    assert _order(0.5, clicks) == ["lamp", "tent", "rope"]
+
+
+def test_only_lists_lean() -> None:
+    """What prompts tell, and what is found, is as the model was taught."""
+    ranker = ClickAware(_Searches(), _Clicks({"rope": 0.9}), 10.0)
+    assert ranker.chances(_NOBODY, ["soap"]) == ranker.chances_with(_NOBODY, ["soap"], _CHANCES)
+    assert ranker.shortlist(_NOBODY, ["tent", "rope"], 1) == ["tent"]
+    assert next(iter(ranker.ordered(_NOBODY, _CHANCES))) == "rope"
+    assert ranker.ordered(_NOBODY, {}) == {}
+
+
+@given(st.dictionaries(st.text(max_size=3), st.floats(0, 1), max_size=2 * HEAD), st.floats(0, 10))
+def test_nothing_is_lost(chances: dict[str, float], weight: float) -> None:
+    """Every candidate stays, with its chance; those behind the head keep their places; 0 and 1 are chances too."""
+    clicks = {query: 1.0 - chance for query, chance in chances.items()}
+    found = ClickAware(_Searches(), _Clicks(clicks), weight).ordered(_NOBODY, chances)
+    assert dict(found) == chances
+    assert list(found)[HEAD:] == list(chances)[HEAD:]
+
+
+def test_a_missing_ctr_ranker_is_named(tmp_path: Path) -> None:
+    """So is how to make one."""
+    shipped = Path("models/aigq-mini-ranker")
+    with pytest.raises(ArtefactError, match="aigq train ctr"):
+        open_ranker(shipped, tmp_path)
+    assert isinstance(open_ranker(shipped, Path("models/aigq-mini-ctr")), ClickAware)
