@@ -7,7 +7,7 @@ import orjson
 
 from service.contracts.settings import Arm, ExperimentSettings
 
-POLICY: Final = "merge-6"
+POLICY: Final = "merge-7"
 """The rules by which lists are made; another name wherever the same settings may make another list."""
 _BYTES: Final = 8
 _POLICY_BYTES: Final = 4

@@ -101,7 +101,7 @@ def test_the_shipped_model_beside_the_baselines(shop: Path, tmp_path: Path) -> N
     """Its own list and what is served, with and without it, are rows, and again as a CTR ranker weighs the sources."""
     trained = _aigq("train", "ctr", "--data", str(shop), "--out", str(tmp_path / "ctr"))
     assert trained.returncode == 0, trained.stderr[-3000:]
-    arguments = ("--data", str(shop), "--cases", "40", "--ctr", str(tmp_path / "ctr"), "--json")
+    arguments = ("--data", str(shop), "--cases", "40", "--ctr", str(tmp_path / "ctr"), "--calibrated", "--json")
     found = _figures(_aigq("evaluate", *arguments, timeout_s=600))
     assert set(found["methods"]) == {*METHODS, "il_sft", *ROWS}
     assert max(found["calibration"].values()) == 1
