@@ -10,6 +10,7 @@ from service.contracts.errors import NothingUsable
 from service.contracts.keys import shopper_sid
 from service.ranking.shopper_context import ShopperContext
 from tests.integration.rig import Rig, echo
+from tests.integration.support import eventually_async
 from workers.common.fake_generator import FakeGenerator
 from workers.common.ranked_list import Ranker
 from workers.direct import metrics
@@ -207,8 +208,14 @@ async def test_a_batch_without_a_usable_query_is_a_failure(make_rig: MakeRig, ra
     with pytest.raises(NothingUsable, match="2 answers"):
         await rig.worker(generator, ranker).step()
     assert [await rig.leased(user) for user in users] == [False, False]
-    assert None not in [await rig.due(user) for user in users]
-    await rig.run_until(rig.worker(generator, ranker), rig.idle)
+
+    async def both_due() -> bool:
+        now = await rig.now_ms()
+        return all([(await rig.due(user) or now + 1) <= now for user in users])
+
+    await eventually_async(both_due)  # their pauses differ, and one alone would be one answer without a query
+    await rig.worker(generator, ranker).step()
+    assert await rig.idle()
     assert [await rig.u2q(user) for user in users] == before
     assert {letter.tries for letter in await DeadLetters(rig.redis, rig.keys).all()} == {2}
     assert sum(map(len, generator.batches)) <= 4
