@@ -13,8 +13,7 @@ the sample shop, weights from shoppers that it had not counted are the same with
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -36,9 +35,9 @@ from service.ranking.candidates import (
     live_triggers,
 )
 from service.ranking.catalogue import Catalogue
-from service.ranking.ctr import CtrScorer
 from service.ranking.merge import recent_searches
 from service.ranking.shopper_context import ShopperContext
+from workers.common.click_order import ClickScorer
 from workers.common.dataset import Dataset
 from workers.common.learning import read_events
 from workers.common.split import cut_off
@@ -53,14 +52,6 @@ _SOURCES: Final = tuple(BY_HAND.as_json())
 Matrix = NDArray[np.float64]
 
 
-class Scorer(Protocol):
-    """What says how likely a click is: `service.ranking.ctr.CtrScorer`."""
-
-    def score(self, context: ShopperContext, queries: Sequence[str]) -> NDArray[np.float32]:
-        """Return the chance of a click on each query if it is looked at, shape (queries,)."""
-        ...
-
-
 class _Moment(NamedTuple):
     """What a request at `now` (epoch seconds) would have known; `behaviour` is newest first."""
 
@@ -69,22 +60,10 @@ class _Moment(NamedTuple):
     profile: Mapping[str, str]
 
 
-def open_scorer(folder: Path) -> CtrScorer:
-    """Open the CTR ranker that weighs sources.
-
-    Raises:
-        ArtefactError: it is missing or broken, or it is the one that judges.
-    """
-    scorer = CtrScorer.open(folder)
-    if scorer.meta.part == "judge":
-        raise ArtefactError(f"{folder}: judges what is shown, so it must not weigh it; train another: aigq train ctr")
-    return scorer
-
-
 def calibrate(
     catalogue: Catalogue,
     dataset: Dataset,
-    scorer: Scorer,
+    scorer: ClickScorer,
     seed: int = 1,
     advance: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Calibration:
@@ -152,7 +131,7 @@ def _moments(dataset: Dataset, seed: int) -> list[_Moment]:
     return found
 
 
-def _replayed(moment: _Moment, catalogue: Catalogue, scorer: Scorer) -> tuple[Matrix, Matrix]:
+def _replayed(moment: _Moment, catalogue: Catalogue, scorer: ClickScorer) -> tuple[Matrix, Matrix]:
     """Return the scores that sources give to what may be shown, (queries, sources), and the chances, (queries,)."""
     excluded = {"", *map(near_key, recent_searches([(act.type, act.ref) for act in moment.behaviour]))}
     rows: dict[str, tuple[str, Matrix]] = {}

@@ -6,11 +6,14 @@ alone lists lose clicks, by clicks alone they lose searches.
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.contracts.errors import ArtefactError
+from service.ranking.ctr import CtrScorer
 from service.ranking.shopper_context import ShopperContext
 from workers.common.ranked_list import Ranker
 
@@ -25,6 +28,18 @@ class ClickScorer(Protocol):
     def score(self, context: ShopperContext, queries: Sequence[str]) -> NDArray[np.float32]:
         """Return the chance of a click on each query if it is looked at, shape (queries,)."""
         ...
+
+
+def open_scorer(folder: Path) -> CtrScorer:
+    """Open the CTR ranker that orders lists or weighs sources.
+
+    Raises:
+        ArtefactError: it is missing or broken, or it is the one that judges.
+    """
+    scorer = CtrScorer.open(folder)
+    if scorer.meta.part == "judge":
+        raise ArtefactError(f"{folder}: judges what is shown, so it must not weigh it; train another: aigq train ctr")
+    return scorer
 
 
 class ClickAware(Ranker):

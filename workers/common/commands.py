@@ -50,7 +50,8 @@ def build(
 
 def _calibrator(data: Path, ctr: Path, advance: Callable[[int, int], None]) -> Callable[[Catalogue], Calibration]:
     try:
-        from workers.common.calibrate import calibrate, open_scorer  # noqa: PLC0415  (only who weighs needs LightGBM)
+        from workers.common.calibrate import calibrate  # noqa: PLC0415  (only who weighs needs LightGBM)
+        from workers.common.click_order import open_scorer  # noqa: PLC0415
 
         return partial(calibrate, dataset=Dataset(data), scorer=open_scorer(ctr), advance=advance)
     except ModuleNotFoundError as error:

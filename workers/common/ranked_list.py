@@ -133,8 +133,7 @@ def open_ranker(folder: Path, ctr: Path | None = None, ctr_weight: float = CTR_W
     try:
         # Only who ranks needs LightGBM and numpy.
         from service.ranking.next_search import NextSearch  # noqa: PLC0415
-        from workers.common.calibrate import open_scorer  # noqa: PLC0415
-        from workers.common.click_order import ClickAware  # noqa: PLC0415
+        from workers.common.click_order import ClickAware, open_scorer  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ConfigError(f"a ranker needs {error.name}; install it with: pip install 'aigq[rank]'") from None
     ranker = NextSearch.open(folder)

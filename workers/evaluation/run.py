@@ -17,7 +17,8 @@ from service.contracts.errors import ArtefactError, ConfigError
 from service.contracts.settings import Settings
 from service.ranking.calibration import BY_HAND
 from service.ranking.catalogue import Catalogue
-from workers.common.calibrate import calibrate, open_scorer
+from workers.common.calibrate import calibrate
+from workers.common.click_order import open_scorer
 from workers.common.dataset import ITEMS, Dataset
 from workers.common.ranked_list import Ranker, open_ranker, shipped_ctr, shipped_ranker
 from workers.common.timed import timed
@@ -88,6 +89,7 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Evaluation:
     _check(plan)
     scorer = None if plan.judge is None else judge_of(plan.judge)
     ctr = plan.ctr or _beside(plan, shipped_ctr)
+    weigher = open_scorer(ctr) if plan.calibrated and ctr is not None else None
     ranker = _ranker(plan, ctr)
     seconds: dict[str, float] = {}
     dataset = Dataset(plan.data or sample_shop())
@@ -103,9 +105,8 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Evaluation:
             with closing(learned.catalogue(dataset, split, Path(folder))) as catalogue:
                 report["generation"] = {}
                 weights = [BY_HAND]
-                if plan.calibrated and ctr is not None:
-                    tell = partial(advance, "weigh sources")
-                    weights.append(calibrate(catalogue, dataset, open_scorer(ctr), advance=tell))
+                if weigher is not None:
+                    weights.append(calibrate(catalogue, dataset, weigher, advance=partial(advance, "weigh sources")))
                     report["calibration"] = weights[-1].as_json()
                 asker = Asker(split, catalogue, settings, ranker, advance, weights)
                 for place, (name, path) in enumerate(plan.models.items()):

@@ -1,5 +1,7 @@
 """Lists that lean towards clicks."""
 
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -72,6 +74,17 @@ def test_nothing_is_lost(chances: dict[str, float], weight: float) -> None:
     found = ClickAware(_Searches(), _Clicks(clicks), weight).ordered(_NOBODY, chances)
     assert dict(found) == chances
     assert list(found)[HEAD:] == list(chances)[HEAD:]
+
+
+def test_a_worker_that_ranks_loads_no_data_libraries() -> None:
+    """They are of another extra, and cost a worker its start and memory."""
+    code = (
+        "import sys; from pathlib import Path; from workers.common.ranked_list import open_ranker;"
+        "open_ranker(Path('models/aigq-mini-ranker'), Path('models/aigq-mini-ctr'));"
+        "sys.exit(str({'polars', 'workers.common.dataset'} & sys.modules.keys() or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
 
 
 def test_a_missing_ctr_ranker_is_named(tmp_path: Path) -> None:
