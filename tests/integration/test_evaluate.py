@@ -72,6 +72,7 @@ def test_baselines_on_a_generated_shop(shop: Path, tmp_path: Path) -> None:
             "docs/manifest.json: missing; a dataset comes from",
         ),
         (("--data", "SHOP", "--compare", "sft=tests"), "tests/config.json: missing, so tests is not a checkpoint"),
+        (("--baselines-only", "--calibrated", "--data", "SHOP"), "--calibrated needs a CTR ranker"),
         (("--model", "docs", "--data", "SHOP"), "docs/config.json: missing, so docs is not a checkpoint"),
     ],
 )

@@ -89,6 +89,8 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Evaluation:
     _check(plan)
     scorer = None if plan.judge is None else judge_of(plan.judge)
     ctr = plan.ctr or _beside(plan, shipped_ctr)
+    if plan.calibrated and ctr is None:
+        raise ConfigError("--calibrated needs a CTR ranker, and none lies beside the model: name one with --ctr")
     weigher = open_scorer(ctr) if plan.calibrated and ctr is not None else None
     ranker = _ranker(plan, ctr)
     seconds: dict[str, float] = {}
