@@ -49,15 +49,17 @@ class CtrScorer:
         """`model` is LightGBM's text.
 
         Raises:
-            ValueError: it is not.
+            ValueError: it is not, or its trees are larger than those of `aigq train ctr`.
         """
         import lightgbm  # noqa: PLC0415  (half a second, and only who scores needs it)
+
+        from service.ranking.trees import Trees  # noqa: PLC0415  (needs it too)
 
         self.meta = meta
         self.stats = stats
         self._cache = FactCache(stats)
         try:
-            self._trees = lightgbm.Booster(model_str=model)
+            self._trees = Trees(lightgbm.Booster(model_str=model))
         except lightgbm.basic.LightGBMError as error:
             raise ValueError(str(error)) from None
 
@@ -97,8 +99,7 @@ class CtrScorer:
 
     def score_features(self, matrix: Floats) -> Floats:
         """Return the same from features, shape (queries, `FEATURES`)."""
-        logits = np.asarray(self._trees.predict(matrix, raw_score=True, num_threads=1), dtype=np.float64)
-        return sigmoid(logits + self.meta.bias).astype(np.float32)
+        return sigmoid(self._trees.log_odds(matrix) + self.meta.bias).astype(np.float32)
 
 
 def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -137,11 +137,18 @@ class NextSearch:
         self, context: ShopperContext, generated: Sequence[str], found: Mapping[str, float]
     ) -> dict[str, float]:
         """Return the same, knowing what was `found` for this context without `generated`."""
+        return self.described(context, generated, found)[0]
+
+    def described(
+        self, context: ShopperContext, generated: Sequence[str], found: Mapping[str, float]
+    ) -> tuple[dict[str, float], list[str], Floats]:
+        """Return the same, and the CTR ranker's features of the queries that were not `found` before."""
         queries, table = self.candidates.find(context, generated, found)
+        told = table[:, : len(FEATURES)]
         if self.trees is None or not queries:
-            return {**found, **dict.fromkeys(queries, 1.0)}
+            return {**found, **dict.fromkeys(queries, 1.0)}, queries, told
         scored = [*found.items(), *zip(queries, self.trees.predict(table).tolist(), strict=True)]
-        return dict(sorted(scored, key=lambda one: -one[1]))
+        return dict(sorted(scored, key=lambda one: -one[1])), queries, told
 
     def shortlist(self, context: ShopperContext, ranked: Iterable[str], limit: int) -> list[str]:
         """Return the first `limit` of the `ranked` queries (likeliest first) that a prompt may tell a model."""

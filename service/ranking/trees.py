@@ -29,7 +29,7 @@ class Trees:
         """Read `booster`.
 
         Raises:
-            ValueError: a tree is larger, or of another kind, than those of `aigq train ranker`.
+            ValueError: a tree is larger, or of another kind, than those of `aigq train ranker` and `aigq train ctr`.
         """
         self.booster = booster
         leaves: list[list[float]] = []
@@ -57,6 +57,11 @@ class Trees:
 
     def predict(self, table: Floats) -> NDArray[np.float64]:
         """Return the chance of each row, shape (rows,); `table` is (rows, features)."""
+        chances: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-self.log_odds(table)))
+        return chances
+
+    def log_odds(self, table: Floats) -> NDArray[np.float64]:
+        """Return the sum of the trees for each row, shape (rows,)."""
         values = np.ascontiguousarray(table.T).take(self._features, axis=0)
         right = np.empty(values.shape, dtype=np.bool_)
         left = self._nan_left
@@ -66,9 +71,8 @@ class Trees:
         gone = np.zeros((len(self._values), len(table)), dtype=np.uint16)
         for tests, ruled_out in zip(self._tests, self._ruled_out, strict=True):
             gone |= bits.take(tests, axis=0) * ruled_out
-        scores = self._values.take(_FIRST_LEFT.take(gone) + self._starts).sum(axis=0)
-        chances: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-scores))
-        return chances
+        found: NDArray[np.float64] = self._values.take(_FIRST_LEFT.take(gone) + self._starts).sum(axis=0)
+        return found
 
 
 def _read(node: dict[str, Any], leaves: list[float], tests: list[tuple[_Test, int]]) -> int:

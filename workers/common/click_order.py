@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.contracts.errors import ArtefactError
-from service.ranking.ctr import CtrScorer
+from service.ranking.ctr import QUERIES, CtrScorer
+from service.ranking.next_search import NextSearch
+from service.ranking.query_stats import Floats
 from service.ranking.shopper_context import ShopperContext
 from workers.common.ranked_list import Ranker
 
@@ -29,6 +31,20 @@ class ClickScorer(Protocol):
         """Return the chance of a click on each query if it is looked at, shape (queries,)."""
         ...
 
+    def score_features(self, matrix: Floats) -> NDArray[np.float32]:
+        """Return the same from features, shape (queries, `service.ranking.features.FEATURES`)."""
+        ...
+
+
+class Describer(Ranker, Protocol):
+    """A ranker of next searches that tells the features that it ranked by: `service.ranking.next_search.NextSearch`."""
+
+    def described(
+        self, context: ShopperContext, generated: Sequence[str], found: Mapping[str, float]
+    ) -> tuple[dict[str, float], list[str], Floats]:
+        """Return what `chances_with` does, and the features of the queries that were not `found` before."""
+        ...
+
 
 def open_scorer(folder: Path) -> CtrScorer:
     """Open the CTR ranker that orders lists or weighs sources.
@@ -42,24 +58,54 @@ def open_scorer(folder: Path) -> CtrScorer:
     return scorer
 
 
+def open_click_aware(folder: Path, ctr: Path, weight: float) -> "ClickAware":
+    """Open the ranker in `folder` with the CTR ranker in `ctr`; see `ClickAware` for `weight`.
+
+    Raises:
+        ArtefactError: one of them is missing or broken, or the second is the one that judges.
+    """
+    searches, clicks = NextSearch.open(folder), open_scorer(ctr)
+    alike = (folder / QUERIES).read_bytes() == (ctr / QUERIES).read_bytes()
+    return ClickAware(searches, clicks, weight, alike=alike)
+
+
+class _Chances(dict[str, float]):
+    """Chances of the next search, likeliest first; `clicked` has those of a click on queries at the head."""
+
+    clicked: Mapping[str, float]
+
+
 class ClickAware(Ranker):
     """Finds and tells candidates as `searches` does, and orders lists by `searches` and `clicks` together."""
 
-    def __init__(self, searches: Ranker, clicks: ClickScorer, weight: float) -> None:
-        """`weight`: the power of the chance of a click; 0 leaves it out."""
+    def __init__(self, searches: Describer, clicks: ClickScorer, weight: float, *, alike: bool = False) -> None:
+        """`weight`: the power of the chance of a click; 0 leaves it out.
+
+        `alike`: both know the same of queries, so that features of one are those of the other; to compute them is most
+        of what either costs.
+        """
         self.searches = searches
         self._clicks = clicks
         self._weight = weight
+        self._alike = alike and weight > 0
 
     def chances(self, context: ShopperContext, generated: Sequence[str] = ()) -> dict[str, float]:
         """See `Ranker`."""
-        return self.searches.chances(context, generated)
+        return self.chances_with(context, generated, {})
 
     def chances_with(
         self, context: ShopperContext, generated: Sequence[str], found: Mapping[str, float]
     ) -> dict[str, float]:
         """See `Ranker`."""
-        return self.searches.chances_with(context, generated, found)
+        if not self._alike:
+            return self.searches.chances_with(context, generated, found)
+        searched, queries, features = self.searches.described(context, generated, found)
+        head = set(islice(searched, HEAD))
+        rows = [row for row, query in enumerate(queries) if query in head]
+        scores = self._clicks.score_features(features[rows]).tolist()
+        chances = _Chances(searched)
+        chances.clicked = {**_clicked(found), **{queries[row]: score for row, score in zip(rows, scores, strict=True)}}
+        return chances
 
     def shortlist(self, context: ShopperContext, ranked: Iterable[str], limit: int) -> list[str]:
         """See `Ranker`."""
@@ -70,8 +116,16 @@ class ClickAware(Ranker):
         head = list(islice(chances, HEAD))
         if not head or not self._weight:
             return chances
+        known = _clicked(chances)
+        unknown = [query for query in head if query not in known]
+        if unknown:
+            known = {**known, **dict(zip(unknown, self._clicks.score(context, unknown).tolist(), strict=True))}
         searched = np.array([chances[query] for query in head])
-        clicked = self._clicks.score(context, head).astype(np.float64)
+        clicked = np.array([known[query] for query in head])
         worth = np.log(np.maximum(searched, _LEAST)) + self._weight * np.log(np.maximum(clicked, _LEAST))
         order = [head[place] for place in np.argsort(-worth, kind="stable")]
         return {query: chances[query] for query in (*order, *islice(chances, HEAD, None))}
+
+
+def _clicked(chances: Mapping[str, float]) -> Mapping[str, float]:
+    return chances.clicked if isinstance(chances, _Chances) else {}

@@ -133,8 +133,7 @@ def open_ranker(folder: Path, ctr: Path | None = None, ctr_weight: float = CTR_W
     try:
         # Only who ranks needs LightGBM and numpy.
         from service.ranking.next_search import NextSearch  # noqa: PLC0415
-        from workers.common.click_order import ClickAware, open_scorer  # noqa: PLC0415
+        from workers.common.click_order import open_click_aware  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ConfigError(f"a ranker needs {error.name}; install it with: pip install 'aigq[rank]'") from None
-    ranker = NextSearch.open(folder)
-    return ranker if ctr is None else ClickAware(ranker, open_scorer(ctr), ctr_weight)
+    return NextSearch.open(folder) if ctr is None else open_click_aware(folder, ctr, ctr_weight)

@@ -11,22 +11,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from service.contracts.codecs import BehaviourEntry
 from service.contracts.errors import ArtefactError
 from service.ranking.shopper_context import ShopperContext
-from workers.common.click_order import HEAD, ClickAware
-from workers.common.ranked_list import Ranker, open_ranker
+from workers.common.click_order import HEAD, ClickAware, Describer, open_click_aware, open_scorer
+from workers.common.ranked_list import open_ranker
 
 _NOBODY = ShopperContext(0.0, [], {}, {})
 _CHANCES = {"tent": 0.4, "lamp": 0.2, "rope": 0.1}
 
 
-class _Searches(Ranker):
-    """Finds the same for everybody."""
+class _Searches(Describer):
+    """Finds the same for everybody; a feature is the number of a query's letters."""
 
     def chances(self, context: ShopperContext, generated: Sequence[str] = ()) -> dict[str, float]:
         """Return `_CHANCES` and what was generated."""
         del context
         return {**_CHANCES, **dict.fromkeys(generated, 0.01)}
+
+    def described(
+        self, context: ShopperContext, generated: Sequence[str], found: Mapping[str, float]
+    ) -> tuple[dict[str, float], list[str], NDArray[np.float32]]:
+        """See `Describer`."""
+        chances = self.chances(context, generated)
+        new = [query for query in chances if query not in found]
+        return chances, new, np.array([[len(query)] for query in new], dtype=np.float32).reshape(-1, 1)
 
     def shortlist(self, context: ShopperContext, ranked: Sequence[str], limit: int) -> list[str]:  # type: ignore[override]
         """Return the first ones."""
@@ -39,11 +48,18 @@ class _Clicks:
 
     def __init__(self, chances: Mapping[str, float]) -> None:
         self._chances = chances
+        self.asked: list[list[str]] = []
 
     def score(self, context: ShopperContext, queries: Sequence[str]) -> NDArray[np.float32]:
         """See `CtrScorer.score`."""
         del context
+        self.asked.append(list(queries))
         return np.array([self._chances.get(query, 0.05) for query in queries], dtype=np.float32)
+
+    def score_features(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `CtrScorer.score_features`."""
+        self.asked.append(matrix[:, 0].tolist())
+        return matrix[:, 0] / 10
 
 
 def _order(weight: float, clicks: Mapping[str, float], chances: Mapping[str, float] = _CHANCES) -> list[str]:
@@ -65,6 +81,35 @@ def test_only_lists_lean() -> None:
     assert ranker.shortlist(_NOBODY, ["tent", "rope"], 1) == ["tent"]
     assert next(iter(ranker.ordered(_NOBODY, _CHANCES))) == "rope"
     assert ranker.ordered(_NOBODY, {}) == {}
+
+
+def test_features_are_computed_once() -> None:
+    """Where both rankers know the same of queries, clicks are told by the features that searches were ranked by."""
+    clicks = _Clicks({})
+    ranker = ClickAware(_Searches(), clicks, 10.0, alike=True)
+    found = ranker.chances(_NOBODY)
+    more = ranker.chances_with(_NOBODY, ["duffel"], found)
+    assert clicks.asked == [[4, 4, 4], [6]]
+    assert list(ranker.ordered(_NOBODY, found)) == ["tent", "lamp", "rope"]
+    assert list(ranker.ordered(_NOBODY, more)) == ["duffel", "tent", "lamp", "rope"]
+    assert len(clicks.asked) == 2
+    assert list(ranker.ordered(_NOBODY, dict(more))), "chances of elsewhere are told by the queries themselves"
+    assert clicks.asked[2:] == [["tent", "lamp", "rope", "duffel"]]
+
+
+def test_shared_features_change_no_list() -> None:
+    """The shipped rankers know the same of queries; a list is the same if each describes them for itself."""
+    folder, ctr = Path("models/aigq-mini-ranker"), Path("models/aigq-mini-ctr")
+    one = open_click_aware(folder, ctr, 0.5)
+    other = ClickAware(one.searches, open_scorer(ctr), 0.5)
+    behaviour = [BehaviourEntry("search", 100.0, "dog food"), BehaviourEntry("search", 50.0, "wireless earbuds")]
+    context = ShopperContext(200.0, behaviour, {"locale": "en-US"}, {})
+    lists = []
+    for ranker in (one, other):
+        chances = ranker.chances_with(context, ["purple dog food bowl"], ranker.chances(context))
+        lists.append(list(ranker.ordered(context, chances).items()))
+    assert len(lists[0]) > HEAD
+    assert lists[0] == lists[1]
 
 
 @given(st.dictionaries(st.text(max_size=3), st.floats(0, 1), max_size=2 * HEAD), st.floats(0, 10))

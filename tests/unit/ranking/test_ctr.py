@@ -79,7 +79,7 @@ def trees() -> str:
     rng = np.random.default_rng(0)
     matrix = rng.normal(size=(400, len(FEATURES)))
     model = lightgbm.train(
-        {"objective": "binary", "verbosity": -1, "num_threads": 1, "min_data_in_leaf": 5},
+        {"objective": "binary", "verbosity": -1, "num_threads": 1, "min_data_in_leaf": 5, "num_leaves": 15},
         lightgbm.Dataset(matrix, (matrix.sum(axis=1) > 0).astype(float)),
         num_boost_round=20,
     )
