@@ -1,14 +1,23 @@
 """How our own checkpoints are served: one place for the demo, the evaluation, the benchmark and the tests."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any, Final
 
 MODEL_NAME: Final = "aigq-mini"
 ENGINE: Final[dict[str, Any]] = {
-    "max_model_len": 512, "max_num_seqs": 64, "enforce_eager": True, "dtype": "bfloat16"
+    "max_model_len": 512, "max_num_seqs": 64, "enforce_eager": True, "dtype": "bfloat16",
+    "distributed_executor_backend": "uni",
 }  # fmt: skip
-ENV: Final = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+"""One process for scheduler and model: of two, each spins while the other works, on a core that workers need
+(docs/experiments.md, 2026-11-26)."""
+ENV: Final = {
+    "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1))),
+}  # fmt: skip
+"""The last two are for one process: the CPU build else refuses it, and sets threads (as many) only in a second one."""
 
 
 def command(model: Path, port: int, name: str = MODEL_NAME, **engine: int) -> list[str]:
