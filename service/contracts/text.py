@@ -69,11 +69,24 @@ def words(text: str) -> list[str]:
 
 def terms(text: str) -> set[str]:
     """Return what `text` is made of: words, and for CJK runs (which have no spaces) each pair of neighbours."""
-    found: set[str] = set()
+    return {term for choice in term_choices(text) for term in choice}
+
+
+def term_choices(text: str) -> list[tuple[str, ...]]:
+    """Return the `terms` that a text about `text` has: of each choice one, at least.
+
+    A word is a choice of its own. Each character of a CJK run has to be in one of its pairs: of words that follow each
+    other in the run and stand apart in the text, the pair in between is nowhere.
+    """
+    found: list[tuple[str, ...]] = []
     for word in _WORD.findall(normalise(text)):
         for run, latin in _RUNS.findall(word):
-            found.update([latin] if latin else [run] if len(run) == 1 else map("".join, pairwise(run)))
-    return found
+            pairs = list(map("".join, pairwise(run)))
+            if pairs:
+                found += [pairs[:1], *pairwise(pairs), pairs[-1:]] if len(pairs) > 1 else [pairs]
+            else:
+                found.append((run or latin,))
+    return [tuple(choice) for choice in found]
 
 
 @lru_cache(maxsize=1 << 16)

@@ -17,7 +17,7 @@ from typing import Final, Self
 import lmdb
 import orjson
 
-from service.contracts.text import near_key, terms
+from service.contracts.text import near_key, term_choices
 from service.ranking import lmdb_file
 
 STOP_WORDS: Final = frozenset({"a", "an", "and", "for", "from", "in", "of", "on", "or", "the", "to", "with"})
@@ -32,7 +32,14 @@ _ASKED: Final = 32
 @lru_cache(maxsize=1 << 18)
 def content_words(text: str) -> frozenset[str]:
     """Return the content words of `text`, plurals folded; for CJK, pairs of neighbouring characters."""
-    return frozenset(near_key(term) for term in terms(text) if term not in STOP_WORDS) - {""}
+    return frozenset(word for choice in word_choices(text) for word in choice)
+
+
+@lru_cache(maxsize=1 << 18)
+def word_choices(text: str) -> frozenset[frozenset[str]]:
+    """Return the content words that an item which `text` finds has: of each choice one (`term_choices`)."""
+    choices = (frozenset(map(near_key, {*choice} - STOP_WORDS)) - {""} for choice in term_choices(text))
+    return frozenset(choice for choice in choices if choice)
 
 
 class InvertedIndex:
@@ -66,11 +73,11 @@ class InvertedIndex:
         )
 
     def finds(self, query: str, at_least: int = 1) -> bool:
-        """Whether `at_least` items have all content words of `query`; never for a query without any."""
+        """Whether `at_least` items have all `word_choices` of `query`; never for a query without any."""
         return self.count(query, at_least) >= at_least
 
     def count(self, query: str, limit: int) -> int:
-        """Return how many items have all content words of `query`, at most `limit`; none for a query without any."""
+        """Return how many items have all `word_choices` of `query`, at most `limit`; none for a query without any."""
         with self._environment.begin(buffers=True) as transaction:
             return sum(1 for _ in islice(_found(transaction, query), limit))
 
@@ -91,13 +98,14 @@ class InvertedIndex:
 
 
 def _found(transaction: lmdb.Transaction, query: str) -> Iterator[int]:
-    """Yield the places of the items that have all content words of `query`, ascending."""
-    words = [word.encode() for word in content_words(query)]
-    if not words or any(len(word) > lmdb_file.MAX_KEY for word in words):
+    """Yield the places of the items that have of each choice of `query` a word, ascending."""
+    choices = [[word.encode() for word in choice] for choice in word_choices(query)]
+    if not choices or any(len(word) > lmdb_file.MAX_KEY for choice in choices for word in choice):
         return
-    found = [memoryview(transaction.get(word, b"")).cast("B").cast(_TYPE) for word in words]
-    rarest, *others = sorted(found, key=len)
-    yield from (place for place in rarest if all(_has(other, place) for other in others))
+    found = [[memoryview(transaction.get(word, b"")).cast("B").cast(_TYPE) for word in choice] for choice in choices]
+    rarest, *others = sorted(found, key=lambda choice: sum(map(len, choice)))
+    places = rarest[0] if len(rarest) == 1 else sorted({place for word in rarest for place in word})
+    yield from (place for place in places if all(any(_has(word, place) for word in choice) for choice in others))
 
 
 def _has(places: Sequence[int], place: int) -> bool:

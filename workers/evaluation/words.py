@@ -1,12 +1,13 @@
 """Which items a query's words match: for the in-catalogue rate and the categories that suggestions reach."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial, reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.ranking.inverted_index import content_words
+from service.ranking.inverted_index import content_words, word_choices
 from workers.evaluation.cases import Item
 
 
@@ -14,7 +15,7 @@ class WordIndex:
     """An inverted index over the items' titles, categories and brands."""
 
     def __init__(self, items: Mapping[str, Item], min_items: int = 1) -> None:
-        """A query is in the catalogue if its content words occur together in `min_items` items or more."""
+        """A query is in the catalogue if its content words (`word_choices`) occur together in `min_items` or more."""
         self._min_items = min_items
         found: dict[str, list[int]] = defaultdict(list)
         self._categories: Sequence[str] = [item.category for item in items.values()]
@@ -34,7 +35,7 @@ class WordIndex:
     def matches(self, query: str) -> NDArray[np.int32]:
         """Return the places of the items that have all content words of `query`; none for a query without any."""
         if query not in self._matches:
-            self._matches[query] = self._find(content_words(query))
+            self._matches[query] = self._find(word_choices(query))
         return self._matches[query]
 
     def in_catalogue(self, query: str) -> bool:
@@ -57,14 +58,8 @@ class WordIndex:
         found = [self.in_catalogue(query) for one in lists for query in one]
         return sum(found) / len(found) if found else float("nan")
 
-    def _find(self, wanted: frozenset[str]) -> NDArray[np.int32]:
+    def _find(self, choices: Iterable[Iterable[str]]) -> NDArray[np.int32]:
         nothing = np.empty(0, dtype=np.int32)
-        postings = sorted((self._items.get(word, nothing) for word in wanted), key=len)
-        if not postings:
-            return nothing
-        found = postings[0]
-        for other in postings[1:]:
-            if not len(found):
-                break
-            found = np.intersect1d(found, other, assume_unique=True)
-        return found
+        found = [reduce(np.union1d, (self._items.get(word, nothing) for word in choice)) for choice in choices]
+        postings = sorted(found, key=len)
+        return reduce(partial(np.intersect1d, assume_unique=True), postings) if postings else nothing

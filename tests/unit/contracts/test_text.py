@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.contracts.text import clean, has_cjk, near_key, normalise, terms
+from service.contracts.text import clean, has_cjk, near_key, normalise, term_choices, terms
 from tests.support import ANY_TEXT
 
 
@@ -98,3 +98,9 @@ def test_terms_are_words_and_pairs_of_characters() -> None:
     assert terms("Two-Person tent") == {"two", "person", "tent"}
     assert terms("猫砂盆 usb充电器") == {"猫砂", "砂盆", "usb", "充电", "电器"}
     assert terms("茶") == {"茶"}
+
+
+def test_each_character_of_a_run_is_in_one_of_its_pairs() -> None:
+    """At both ends that is one pair, in between one of two."""
+    assert term_choices("usb 茶 狗粮") == [("usb",), ("茶",), ("狗粮",)]
+    assert term_choices("鸡肉狗粮") == [("鸡肉",), ("鸡肉", "肉狗"), ("肉狗", "狗粮"), ("狗粮",)]

@@ -27,8 +27,11 @@ def test_all_content_words_must_be_in_one_item() -> None:
 def test_chinese_matches_by_pairs_of_characters() -> None:
     """There are no spaces to split at."""
     index = WordIndex(ITEMS)
-    assert index.in_catalogue("防水帐篷") is False, "the pair in the middle occurs in no title"
     assert index.in_catalogue("帐篷 防水")
+    assert index.in_catalogue("防水帐篷"), "two words, which stand apart in the title"
+    assert not index.in_catalogue("防水篷"), "each pair is of the query alone"
+    assert not index.in_catalogue("防雨帐篷")
+    assert not index.in_catalogue("四人帐篷伞")
 
 
 def test_enough_items_must_match() -> None:
