@@ -81,12 +81,12 @@ def term_choices(text: str) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for word in _WORD.findall(normalise(text)):
         for run, latin in _RUNS.findall(word):
-            pairs = list(map("".join, pairwise(run)))
-            if pairs:
-                found += [pairs[:1], *pairwise(pairs), pairs[-1:]] if len(pairs) > 1 else [pairs]
+            pairs = tuple(map("".join, pairwise(run)))
+            if len(pairs) > 1:
+                found += [pairs[:1], *pairwise(pairs), pairs[-1:]]
             else:
-                found.append((run or latin,))
-    return [tuple(choice) for choice in found]
+                found.append(pairs or (run or latin,))
+    return found
 
 
 @lru_cache(maxsize=1 << 16)
