@@ -72,7 +72,9 @@ def open_click_aware(folder: Path, ctr: Path, weight: float) -> "ClickAware":
 class _Chances(dict[str, float]):
     """Chances of the next search, likeliest first; `clicked` has those of a click on queries at the head."""
 
-    clicked: Mapping[str, float]
+    def __init__(self, searched: Mapping[str, float], clicked: Mapping[str, float]) -> None:
+        super().__init__(searched)
+        self.clicked = clicked
 
 
 class ClickAware(Ranker):
@@ -103,9 +105,8 @@ class ClickAware(Ranker):
         head = set(islice(searched, HEAD))
         rows = [row for row, query in enumerate(queries) if query in head]
         scores = self._clicks.score_features(features[rows]).tolist()
-        chances = _Chances(searched)
-        chances.clicked = {**_clicked(found), **{queries[row]: score for row, score in zip(rows, scores, strict=True)}}
-        return chances
+        told = {queries[row]: score for row, score in zip(rows, scores, strict=True)}
+        return _Chances(searched, {**_clicked(found), **told})
 
     def shortlist(self, context: ShopperContext, ranked: Iterable[str], limit: int) -> list[str]:
         """See `Ranker`."""
