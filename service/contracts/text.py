@@ -17,6 +17,7 @@ _SPACE = re.compile(r"\s+")
 _WORD = re.compile(r"\w+")
 _CJK_RANGES = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _CJK = re.compile(f"[{_CJK_RANGES}]")
+_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 _RUNS = re.compile(f"([{_CJK_RANGES}]+)|([^{_CJK_RANGES}]+)")
 _MIN_STEM = 4
 
@@ -75,17 +76,19 @@ def terms(text: str) -> set[str]:
 def term_choices(text: str) -> list[tuple[str, ...]]:
     """Return the `terms` that a text about `text` has: of each choice one, at least.
 
-    A word is a choice of its own. Each character of a CJK run has to be in one of its pairs: of words that follow each
-    other in the run and stand apart in the text, the pair in between is nowhere.
+    A word is a choice of its own. Of a CJK run each character has to be in one of its pairs: where Chinese words that
+    follow each other in the run stand apart in the text, the pair in between is nowhere.
     """
     found: list[tuple[str, ...]] = []
     for word in _WORD.findall(normalise(text)):
         for run, latin in _RUNS.findall(word):
             pairs = tuple(map("".join, pairwise(run)))
-            if len(pairs) > 1:
-                found += [pairs[:1], *pairwise(pairs), pairs[-1:]]
+            if pairs:
+                # Kana and hangul spell, so half a word of them means nothing: all their pairs count.
+                found += [(pair,) for pair in pairs if pair in {pairs[0], pairs[-1]} or not _HAN.search(pair)]
+                found += pairwise(pairs)
             else:
-                found.append(pairs or (run or latin,))
+                found.append((run or latin,))
     return found
 
 

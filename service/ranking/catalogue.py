@@ -132,7 +132,7 @@ class Catalogue:
     def refuses(self, query: str) -> str | None:
         """Return why the shop does not suggest `query` (a bounded label), or None if it may. Cached: each request asks.
 
-        It is `blocked`, or `finds_nothing`: fewer than `min_results` items have all its content words, themselves or in
+        It is `blocked`, or `finds_nothing`: fewer than `min_results` items have its `word_choices`, themselves or in
         what led shoppers to them.
         """
         try:

@@ -10,14 +10,15 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import islice
+from heapq import merge
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Final, Self
 
 import lmdb
 import orjson
 
-from service.contracts.text import near_key, term_choices
+from service.contracts.text import near_key, term_choices, terms
 from service.ranking import lmdb_file
 
 STOP_WORDS: Final = frozenset({"a", "an", "and", "for", "from", "in", "of", "on", "or", "the", "to", "with"})
@@ -32,14 +33,16 @@ _ASKED: Final = 32
 @lru_cache(maxsize=1 << 18)
 def content_words(text: str) -> frozenset[str]:
     """Return the content words of `text`, plurals folded; for CJK, pairs of neighbouring characters."""
-    return frozenset(word for choice in word_choices(text) for word in choice)
+    return frozenset(near_key(term) for term in terms(text) if term not in STOP_WORDS) - {""}
 
 
 @lru_cache(maxsize=1 << 18)
-def word_choices(text: str) -> frozenset[frozenset[str]]:
-    """Return the content words that an item which `text` finds has: of each choice one (`term_choices`)."""
-    choices = (frozenset(map(near_key, {*choice} - STOP_WORDS)) - {""} for choice in term_choices(text))
-    return frozenset(choice for choice in choices if choice)
+def word_choices(query: str) -> tuple[tuple[str, ...], ...]:
+    """Return the content words that an item which `query` finds has: of each choice one (`term_choices`)."""
+    choices = {frozenset(map(near_key, {*choice} - STOP_WORDS)) - {""} for choice in term_choices(query)} - {
+        frozenset()
+    }
+    return tuple(tuple(one) for one in choices if not any(other < one for other in choices))
 
 
 class InvertedIndex:
@@ -104,7 +107,7 @@ def _found(transaction: lmdb.Transaction, query: str) -> Iterator[int]:
         return
     found = [[memoryview(transaction.get(word, b"")).cast("B").cast(_TYPE) for word in choice] for choice in choices]
     rarest, *others = sorted(found, key=lambda choice: sum(map(len, choice)))
-    places = rarest[0] if len(rarest) == 1 else sorted({place for word in rarest for place in word})
+    places = (place for place, _ in groupby(merge(*rarest)))
     yield from (place for place in places if all(any(_has(word, place) for word in choice) for choice in others))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.contracts.errors import ArtefactError
-from service.ranking.ctr import QUERIES, CtrScorer
+from service.ranking.ctr import CtrScorer
 from service.ranking.next_search import NextSearch
 from service.ranking.query_stats import Floats
 from service.ranking.shopper_context import ShopperContext
@@ -65,7 +65,7 @@ def open_click_aware(folder: Path, ctr: Path, weight: float) -> "ClickAware":
         ArtefactError: one of them is missing or broken, or the second is the one that judges.
     """
     searches, clicks = NextSearch.open(folder), open_scorer(ctr)
-    alike = (folder / QUERIES).read_bytes() == (ctr / QUERIES).read_bytes()
+    alike = searches.candidates.stats.dump() == clicks.stats.dump()
     return ClickAware(searches, clicks, weight, alike=alike)
 
 
@@ -83,8 +83,8 @@ class ClickAware(Ranker):
     def __init__(self, searches: Describer, clicks: ClickScorer, weight: float, *, alike: bool = False) -> None:
         """`weight`: the power of the chance of a click; 0 leaves it out.
 
-        `alike`: both know the same of queries, so that features of one are those of the other; to compute them is most
-        of what either costs.
+        `alike`: both know the same of queries, so that features of one are those of the other, unless a context tells
+        what was `shown`; to compute them is most of what either costs.
         """
         self.searches = searches
         self._clicks = clicks

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,12 +13,16 @@ ENGINE: Final[dict[str, Any]] = {
 }  # fmt: skip
 """One process for scheduler and model: of two, each spins while the other works, on a core that workers need
 (docs/experiments.md, 2026-11-26)."""
+_CPU: Final = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # else the CPU build takes a second process all the same
+    "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) - 1))),
+}
+"""For the CPU build alone: on GPUs vLLM knows better how many threads it needs."""
 ENV: Final = {
-    "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1",
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1))),
+    "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1",
+    **(_CPU if any(distributions(name="vllm-cpu")) else {}),
 }  # fmt: skip
-"""The last two are for one process: the CPU build else refuses it, and sets threads (as many) only in a second one."""
 
 
 def command(model: Path, port: int, name: str = MODEL_NAME, **engine: int) -> list[str]:

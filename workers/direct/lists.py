@@ -25,7 +25,7 @@ from workers.direct import metrics
 from workers.direct.queue import DueShopper
 
 _DIGEST_BYTES: Final = 6
-_RECIPE: Final = 1
+_RECIPE: Final = 2
 """Raise it when the parser or the filter changes, so that lists are written anew."""
 
 

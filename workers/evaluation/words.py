@@ -33,7 +33,7 @@ class WordIndex:
         return frozenset(self._categories) - {""}
 
     def matches(self, query: str) -> NDArray[np.int32]:
-        """Return the places of the items that have all content words of `query`; none for a query without any."""
+        """Return the places of the items that have all `word_choices` of `query`; none for a query without any."""
         if query not in self._matches:
             self._matches[query] = self._find(word_choices(query))
         return self._matches[query]
@@ -62,4 +62,6 @@ class WordIndex:
         nothing = np.empty(0, dtype=np.int32)
         found = [reduce(np.union1d, (self._items.get(word, nothing) for word in choice)) for choice in choices]
         postings = sorted(found, key=len)
-        return reduce(partial(np.intersect1d, assume_unique=True), postings) if postings else nothing
+        if not postings or not len(postings[0]):
+            return nothing
+        return reduce(partial(np.intersect1d, assume_unique=True), postings)

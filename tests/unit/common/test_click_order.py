@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from service.contracts.codecs import BehaviourEntry
 from service.contracts.errors import ArtefactError
+from service.ranking.ctr import CtrScorer
+from service.ranking.query_stats import QueryStats
 from service.ranking.shopper_context import ShopperContext
 from workers.common.click_order import HEAD, ClickAware, Describer, open_click_aware, open_scorer
 from workers.common.ranked_list import open_ranker
@@ -97,19 +99,31 @@ def test_features_are_computed_once() -> None:
     assert clicks.asked[2:] == [["tent", "lamp", "rope", "duffel"]]
 
 
-def test_shared_features_change_no_list() -> None:
+_SHIPPED = Path("models/aigq-mini-ranker"), Path("models/aigq-mini-ctr")
+
+
+def test_shared_features_change_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """The shipped rankers know the same of queries; a list is the same if each describes them for itself."""
-    folder, ctr = Path("models/aigq-mini-ranker"), Path("models/aigq-mini-ctr")
-    one = open_click_aware(folder, ctr, 0.5)
-    other = ClickAware(one.searches, open_scorer(ctr), 0.5)
+    one = open_click_aware(*_SHIPPED, 0.5)
+    other = ClickAware(one.searches, open_scorer(_SHIPPED[1]), 0.5)
     behaviour = [BehaviourEntry("search", 100.0, "dog food"), BehaviourEntry("search", 50.0, "wireless earbuds")]
     context = ShopperContext(200.0, behaviour, {"locale": "en-US"}, {})
     lists = []
-    for ranker in (one, other):
+    for ranker in (other, one):
         chances = ranker.chances_with(context, ["purple dog food bowl"], ranker.chances(context))
         lists.append(list(ranker.ordered(context, chances).items()))
+        monkeypatch.delattr(CtrScorer, "score", raising=False)  # the second one has no need of it
     assert len(lists[0]) > HEAD
     assert lists[0] == lists[1]
+
+
+def test_rankers_that_know_other_things_share_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features are by what is known of queries, so each describes them for itself."""
+    versions = iter([b"one", b"another"])
+    monkeypatch.setattr(QueryStats, "dump", lambda _: next(versions))
+    ranker = open_click_aware(*_SHIPPED, 0.5)
+    monkeypatch.delattr(CtrScorer, "score_features")
+    assert ranker.chances(ShopperContext(60.0, [BehaviourEntry("search", 0.0, "dog food")]))
 
 
 @given(st.dictionaries(st.text(max_size=3), st.floats(0, 1), max_size=2 * HEAD), st.floats(0, 10))
@@ -134,7 +148,6 @@ def test_a_worker_that_ranks_loads_no_data_libraries() -> None:
 
 def test_a_missing_ctr_ranker_is_named(tmp_path: Path) -> None:
     """So is how to make one."""
-    shipped = Path("models/aigq-mini-ranker")
     with pytest.raises(ArtefactError, match="aigq train ctr"):
-        open_ranker(shipped, tmp_path)
-    assert isinstance(open_ranker(shipped, Path("models/aigq-mini-ctr")), ClickAware)
+        open_ranker(_SHIPPED[0], tmp_path)
+    assert isinstance(open_ranker(*_SHIPPED), ClickAware)

@@ -103,4 +103,11 @@ def test_terms_are_words_and_pairs_of_characters() -> None:
 def test_each_character_of_a_run_is_in_one_of_its_pairs() -> None:
     """At both ends that is one pair, in between one of two."""
     assert term_choices("usb 茶 狗粮") == [("usb",), ("茶",), ("狗粮",)]
-    assert term_choices("鸡肉狗粮") == [("鸡肉",), ("鸡肉", "肉狗"), ("肉狗", "狗粮"), ("狗粮",)]
+    assert term_choices("鸡肉狗粮") == [("鸡肉",), ("狗粮",), ("鸡肉", "肉狗"), ("肉狗", "狗粮")]
+
+
+def test_kana_and_hangul_are_spelt_in_full() -> None:
+    """Half a word of them is another word: a remote (control) is no plug."""
+    assert {("リモ",), ("モコ",), ("コン",)} <= {*term_choices("リモコン")}
+    assert ("水テ",) not in term_choices("防水テント"), "a word may end where the script changes"
+    assert ("テン",) in term_choices("防水テント")
