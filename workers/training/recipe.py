@@ -76,6 +76,7 @@ class StageRecipe(_Section):
 
     epochs: float = Field(gt=0)
     batch_size: int = Field(ge=1, description="samples a step and process")
+    parts: int = Field(default=1, ge=1, description="a step's samples are read in so many parts, for less memory")
     learning_rate: float = Field(gt=0, lt=1)
     warmup_share: float = Field(ge=0, lt=1)
     weight_decay: float = Field(ge=0)
@@ -83,6 +84,12 @@ class StageRecipe(_Section):
         default=0.0, ge=0, description="how much a line's beginning as an earlier line began is held against the model"
     )
     checkpoints: int = Field(ge=1, description="how many times to save; the last is resumed after a kill")
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.batch_size % self.parts:
+            raise ValueError(f"a batch of {self.batch_size} does not come in {self.parts} equal parts")
+        return self
 
 
 class RewardWeights(_Section):

@@ -217,7 +217,8 @@ def _arguments(stage: StageRecipe, steps: int, seed: int, work: Path) -> SFTConf
     return SFTConfig(
         output_dir=str(work),
         max_steps=steps,
-        per_device_train_batch_size=stage.batch_size,
+        per_device_train_batch_size=stage.batch_size // stage.parts,
+        gradient_accumulation_steps=stage.parts,
         learning_rate=stage.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=max(1, round(steps * stage.warmup_share)),

@@ -51,6 +51,7 @@ def test_unknown_key_is_refused(tmp_path: Path) -> None:
         ({"tokenizer": None}, r"from scratch needs a section \[tokenizer\]"),
         ({"lora": LORA}, "name one by `base`"),
         ({"lm": None}, r"add a section \[lm\]"),
+        ({"sft": {**Recipe.load("mini").sft.model_dump(), "parts": 3}}, "a batch of 64 does not come in 3 equal parts"),
     ],
 )
 def test_sections_that_do_not_go_together_are_named(sections: dict[str, object], message: str) -> None:
