@@ -39,10 +39,10 @@ def content_words(text: str) -> frozenset[str]:
 @lru_cache(maxsize=1 << 18)
 def word_choices(query: str) -> tuple[tuple[str, ...], ...]:
     """Return the content words that an item which `query` finds has: of each choice one (`term_choices`)."""
-    choices = {frozenset(map(near_key, {*choice} - STOP_WORDS)) - {""} for choice in term_choices(query)} - {
-        frozenset()
-    }
-    return tuple(tuple(one) for one in choices if not any(other < one for other in choices))
+    asked = (frozenset(map(near_key, {*choice} - STOP_WORDS)) - {""} for choice in term_choices(query))
+    choices = {choice for choice in asked if choice}
+    # What holds another choice whole asks for nothing more: the inner pairs beside the ends of a run.
+    return tuple(tuple(choice) for choice in choices if not any(other < choice for other in choices))
 
 
 class InvertedIndex:
