@@ -31,8 +31,12 @@ class ClickScorer(Protocol):
         """Return the chance of a click on each query if it is looked at, shape (queries,)."""
         ...
 
+
+class FeatureScorer(ClickScorer, Protocol):
+    """One that also tells it by what is known of the queries already."""
+
     def score_features(self, matrix: Floats) -> NDArray[np.float32]:
-        """Return the same from features, shape (queries, `service.ranking.features.FEATURES`)."""
+        """Return what `score` does from features, shape (queries, `service.ranking.features.FEATURES`)."""
         ...
 
 
@@ -80,7 +84,7 @@ class _Chances(dict[str, float]):
 class ClickAware(Ranker):
     """Finds and tells candidates as `searches` does, and orders lists by `searches` and `clicks` together."""
 
-    def __init__(self, searches: Describer, clicks: ClickScorer, weight: float, *, alike: bool = False) -> None:
+    def __init__(self, searches: Describer, clicks: FeatureScorer, weight: float, *, alike: bool = False) -> None:
         """`weight`: the power of the chance of a click; 0 leaves it out.
 
         `alike`: both know the same of queries, so that features of one are those of the other, unless a context tells
