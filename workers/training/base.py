@@ -135,6 +135,11 @@ def _small(model: Any, base: str) -> Any:
     return model
 
 
+def under_adapter(model: Any) -> Any:
+    """Return the model that an adapter is laid into, which computes with it; any other model as it is."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
 def _base_of(adapter: Path) -> str:
     return str(PeftConfig.from_pretrained(str(adapter)).base_model_name_or_path)
 

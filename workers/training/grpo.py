@@ -36,7 +36,6 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import PeftModel
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedTokenizerFast
 from trl.trainer.grpo_trainer import GRPOTrainer
@@ -161,8 +160,7 @@ class ListPolicyTrainer(GRPOTrainer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Score written tokens only: without Triton, TRL scores prompts and padding too, at thrice a step's time."""
         count = written.shape[1]
-        model = self.accelerator.unwrap_model(model)
-        model = model.get_base_model() if isinstance(model, PeftModel) else model
+        model = base.under_adapter(self.accelerator.unwrap_model(model))
         with self.accelerator.autocast():
             known = model.base_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
             states = known.last_hidden_state[:, -count - 1 : -1][written]

@@ -13,9 +13,10 @@ def arguments(stage: GrpoRecipe, seed: int, work: Path, *, reasoned: bool = Fals
     return GRPOConfig(
         output_dir=str(work),
         max_steps=stage.steps,
-        per_device_train_batch_size=stage.prompts * stage.group,
+        per_device_train_batch_size=stage.prompts * stage.group // stage.parts,
+        gradient_accumulation_steps=stage.parts,
         num_generations=stage.group,
-        steps_per_generation=1,
+        steps_per_generation=stage.parts,
         num_iterations=stage.iterations,
         learning_rate=stage.learning_rate,
         lr_scheduler_type="cosine",

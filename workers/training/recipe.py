@@ -71,6 +71,11 @@ class LoraRecipe(_Section):
     targets: list[str] = Field(min_length=1, description="names of the linear layers that are adapted")
 
 
+def _in_parts(batch: int, parts: int) -> None:
+    if batch % parts:
+        raise ValueError(f"a batch of {batch} does not come in {parts} equal parts")
+
+
 class StageRecipe(_Section):
     """Optimisation of one stage."""
 
@@ -87,8 +92,7 @@ class StageRecipe(_Section):
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
-        if self.batch_size % self.parts:
-            raise ValueError(f"a batch of {self.batch_size} does not come in {self.parts} equal parts")
+        _in_parts(self.batch_size, self.parts)
         return self
 
 
@@ -110,6 +114,7 @@ class GrpoRecipe(_Section):
     steps: int = Field(ge=1, description="optimiser steps")
     prompts: int = Field(ge=1, description="shoppers a step")
     group: int = Field(ge=2, description="lists drawn for each")
+    parts: int = Field(default=1, ge=1, description="a step's lists are learned in so many parts, for less memory")
     iterations: int = Field(default=2, ge=1, description="steps on the same lists; clipping acts from the second on")
     learning_rate: float = Field(gt=0, lt=1, description="at its peak; it falls as a cosine")
     temperature: float = Field(default=1.0, gt=0, description="of the drawn lists")
@@ -128,6 +133,11 @@ class GrpoRecipe(_Section):
     entropy_target: float = Field(default=0.5, ge=0, description="nats a token")
     rewards: RewardWeights = RewardWeights()
     checkpoints: int = Field(default=4, ge=1, description="how many times to save")
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        _in_parts(self.prompts * self.group, self.parts)
+        return self
 
 
 def _origin(model: Any) -> str:

@@ -96,11 +96,11 @@ def train(recipe: Recipe, out: Path, start: Path | None = None, *, reasons: bool
     return sft.train(ROWS, tokenizer, recipe, recipe.sft, out, start)
 
 
-def losses(out: Path) -> dict[int, float]:
-    """Return the logged loss by step."""
+def losses(out: Path, key: str = "loss") -> dict[int, float]:
+    """Return the logged loss, or another figure, by step."""
     log = out.with_name(f"{out.name}.work") / "loss.jsonl"
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    return {line["step"]: line["loss"] for line in lines}
+    return {line["step"]: line[key] for line in lines}
 
 
 def scores(model: Any, tokenizer: Any) -> torch.Tensor:
@@ -180,6 +180,38 @@ def test_parts_of_a_batch_teach_the_same(tmp_path: Path) -> None:
         train(recipe.model_copy(update={"sft": stage}), tmp_path / f"in-{parts}")
         measured.append(losses(tmp_path / f"in-{parts}"))
     assert measured[1] == pytest.approx(measured[0], abs=0.05)
+
+
+def test_parts_of_a_step_reward_the_same(tmp_path: Path) -> None:
+    """The lists of a step, learned in parts, give the gradient that they give at once, as far as 16 bits go."""
+    from workers.training import grpo  # noqa: PLC0415
+
+    recipe, start = twin("smol", tmp_path / "base"), tmp_path / "start"
+    assert recipe.grpo is not None
+    train(recipe, start)
+    occasions = [Occasion(row.pieces[0][0], ["tent"], ["tent"], ShopperContext(0.0)) for row in ROWS[:2]]
+    measured = []
+    for parts in (1, 4):
+        stage, out = recipe.grpo.model_copy(update={"parts": parts}), tmp_path / f"in-{parts}"
+        grpo.train(occasions, LikesVariety(), recipe, stage, start, out)
+        measured.append((losses(out, "reward")[1], losses(out, "grad_norm")[1]))
+    assert measured[1] == pytest.approx(measured[0], rel=0.05)
+    assert measured[0][1] > 0
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_base_learns_by_the_loss_of_the_library(name: str, tmp_path: Path) -> None:
+    """Projecting the completion alone to the vocabulary is TRL's loss, as far as 16 bits go."""
+    from workers.training import sft  # noqa: PLC0415
+
+    recipe = twin(name, tmp_path / "base")
+    train(recipe, tmp_path / "ours")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delattr(sft.ListTrainer, "compute_loss")
+        train(recipe, tmp_path / "theirs")
+    theirs = losses(tmp_path / "theirs")
+    assert theirs == pytest.approx(losses(tmp_path / "ours"), abs=0.05)
+    assert theirs[8] < theirs[1] - 0.2
 
 
 def test_a_killed_adapter_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

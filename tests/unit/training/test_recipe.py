@@ -52,6 +52,7 @@ def test_unknown_key_is_refused(tmp_path: Path) -> None:
         ({"lora": LORA}, "name one by `base`"),
         ({"lm": None}, r"add a section \[lm\]"),
         ({"sft": {**Recipe.load("mini").sft.model_dump(), "parts": 3}}, "a batch of 64 does not come in 3 equal parts"),
+        ({"grpo": {"steps": 1, "prompts": 2, "group": 8, "learning_rate": 1e-4, "parts": 3}}, "16 does not come in 3"),
     ],
 )
 def test_sections_that_do_not_go_together_are_named(sections: dict[str, object], message: str) -> None:
