@@ -58,7 +58,7 @@ def tokenise(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerFast, max_
 
 
 class ListTrainer(SFTTrainer):
-    """TRL's trainer with the loss computed at the completion's positions alone, but for a base on GPUs or in several processes.
+    """TRL's trainer with the loss computed at the completion's positions alone, but for a base on GPUs or many.
 
     TRL's own loss projects every prompt token to the vocabulary too where there is no Triton; on a CPU that is over
     half of a small model's step, and a third of SmolLM2-135M's.
