@@ -20,10 +20,10 @@ from workers.common.canary import PROMPTS
 from workers.common.fake_generator import FakeGenerator
 from workers.common.generator import Generation
 from workers.common.prompt import REASONS
+from workers.common.triggers import Selection, select
 from workers.think.compare import compare
 from workers.think.job import Job, Progress, trigger_canary
 from workers.think.publish import PublishError, X2QStore
-from workers.think.triggers import Selection, select
 
 DAY_S = 24 * 3600
 _LIST_TOKENS = 30.0

@@ -15,10 +15,10 @@ from tests.integration.rig import Rig
 from workers.common.engine import EngineName, make_engine
 from workers.common.generator import Generation
 from workers.common.prompt import PROMPT_TOKENS, REASONING_TOKENS, REASONS, Action, render_u2q
+from workers.common.triggers import select
 from workers.common.vllm_client import VllmGenerator
 from workers.think.job import Job, Progress
 from workers.think.publish import X2QStore
-from workers.think.triggers import select
 
 # Ray's own defaults for settings of its own that it has renamed.
 pytestmark = pytest.mark.filterwarnings(

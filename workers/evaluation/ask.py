@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -16,8 +16,9 @@ from service.ranking.catalogue import Catalogue
 from workers.common.generator import Generation
 from workers.common.prompt import with_reasons
 from workers.common.ranked_list import Ranker, candidates_taught, plain_taught
+from workers.common.triggers import TriggerPrompt
 from workers.evaluation.cases import Split
-from workers.evaluation.merged import THINK, served, trigger_lists, trigger_prompts
+from workers.evaluation.merged import THINK, served, trigger_lists, wanted
 from workers.evaluation.methods import Method
 from workers.evaluation.model import ModelLists, candidates_of, plain_prompt_of, prompt_of
 from workers.evaluation.server import serving
@@ -42,10 +43,11 @@ class Rendered(NamedTuple):
 class Asker:
     """What is asked of every checkpoint. `weights`: of sources, the served rows once for each.
 
-    `serve` starts a server on a checkpoint.
+    `triggers`: those that the Think job would fill. `serve` starts a server on a checkpoint.
     """
 
     split: Split
+    triggers: Sequence[TriggerPrompt]
     catalogue: Catalogue
     settings: Settings
     ranker: Ranker | None
@@ -68,9 +70,10 @@ class Asker:
         Those are of the checkpoint `think`, or of the same. A server that `URL` names is used for the one served.
         """
         asks = self.settings.think.asks
-        prompts = trigger_prompts(self.split, self.split.test, self.catalogue, self.settings.think.max_items)
+        some = wanted(self.triggers, self.split.test, self.catalogue)
         if self.settings.think.reasoning:
-            prompts = {key: with_reasons(prompt) for key, prompt in prompts.items()}
+            some = [replace(one, prompt=with_reasons(one.prompt)) for one in some]
+        prompts = {one.trigger: one.prompt for one in some}
         with self._server(name, path, given=True) as vllm:
             lists = self._lists(vllm, name, path, how)
             answers = {} if think else self._asked(asks(vllm), prompts, f"triggers of {name}", how)
@@ -78,10 +81,10 @@ class Asker:
             with self._server(THINK, think) as vllm:
                 answers = self._asked(asks(vllm), prompts, f"triggers of {THINK}", how)
         drops: Counter[str] = Counter()
-        x2q = trigger_lists(prompts, answers, self.catalogue.refuses, drops)
+        x2q = trigger_lists(some, answers, self.catalogue.refuses, drops)
         about = {
             "checkpoint": (think or path).name,
-            "asked": len(prompts),
+            "asked": len(some),
             "filled": len(x2q),
             "reasoning": self.settings.think.reasoning,
             "drops": dict(drops),

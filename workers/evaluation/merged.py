@@ -5,12 +5,12 @@ generated at the cut-off, and the catalogue's popular queries and words come fro
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from service.contracts.codecs import QUERY_TYPES, BehaviourEntry, ScoredQuery
-from service.contracts.keys import Trigger, category_trigger, item_trigger
+from service.contracts.keys import Trigger
 from service.ranking.calibration import BY_HAND, Calibration
 from service.ranking.candidates import (
     CO_CLICK_TRIGGERS,
@@ -18,6 +18,7 @@ from service.ranking.candidates import (
     POPULAR_MADE,
     POPULAR_SPARE,
     RECENT_EVENTS,
+    LiveTrigger,
     Written,
     from_co_click,
     from_popular,
@@ -26,15 +27,16 @@ from service.ranking.candidates import (
     from_x2q,
     live_triggers,
     refusal_of,
+    segment_triggers,
 )
 from service.ranking.catalogue import Catalogue
 from service.ranking.merge import Row, merge, rows
 from workers.common.click_order import ClickAware
 from workers.common.generator import Generation
-from workers.common.prompt import render_x2q_category, render_x2q_item
 from workers.common.ranked_list import Ranker, ranked_list
 from workers.common.reasons import parse_answer
-from workers.evaluation.cases import Case, Split
+from workers.common.triggers import TriggerPrompt
+from workers.evaluation.cases import Case
 from workers.evaluation.methods import K, Lists, Method, first_distinct
 from workers.evaluation.model import KEPT, ModelLists, context_of, recently_searched
 
@@ -64,35 +66,31 @@ def behaviour_of(case: Case) -> list[BehaviourEntry]:
     return [BehaviourEntry(act.type, act.ts, act.ref) for act in reversed(case.history[-RECENT_EVENTS:])]
 
 
-def trigger_prompts(split: Split, cases: Sequence[Case], catalogue: Catalogue, max_items: int) -> dict[Trigger, str]:
-    """Return the prompt of each trigger that the cases need and that the Think job would fill.
+def wanted(chosen: Sequence[TriggerPrompt], cases: Sequence[Case], catalogue: Catalogue) -> list[TriggerPrompt]:
+    """Return what of the triggers `chosen` for the Think job the cases look up."""
+    keys = {key for case in cases for live in triggers_of(case, catalogue)[:MAX_TRIGGERS] for key in live.keys}
+    return [one for one in chosen if one.trigger in keys]
 
-    Those are all categories, and the `max_items` items most clicked before the cut-off.
-    """
-    clicks = Counter(act.ref for shopper in split.learners for act in shopper.history if act.type not in QUERY_TYPES)
-    ranked = sorted(split.items, key=lambda item_id: (-clicks[item_id], item_id))[:max_items]
-    filled = {item_trigger(item_id): split.items[item_id] for item_id in ranked}
-    wanted = {key for case in cases for live in live_triggers(behaviour_of(case), catalogue) for key in live.keys}
-    prompts = {key: render_x2q_item(filled[key].title, filled[key].category) for key in wanted & filled.keys()}
-    for category in {item.category for item in split.items.values()} - {""}:
-        if category_trigger(category) in wanted:
-            prompts[category_trigger(category)] = render_x2q_category(category)
-    return dict(sorted(prompts.items()))
+
+def triggers_of(case: Case, catalogue: Catalogue) -> list[LiveTrigger]:
+    """Return the triggers of a request: the latest, or the segment of who has done nothing."""
+    return live_triggers(behaviour_of(case), catalogue, CO_CLICK_TRIGGERS) or segment_triggers(case.profile)
 
 
 def trigger_lists(
-    prompts: Mapping[Trigger, str],
+    asked: Iterable[TriggerPrompt],
     generations: Mapping[str, Generation],
     refuses: Callable[[str], str | None],
     drops: Counter[str],
 ) -> TriggerLists:
     """Return the parsed list of each trigger that got one; `drops` counts as in the Think job."""
-    found = {
-        key: parse_answer(prompt, generations[prompt], drops, refuses)
-        for key, prompt in prompts.items()
-        if prompt in generations
-    }
-    return {key: answer.queries for key, answer in found.items() if answer is not None}
+    found: dict[Trigger, Sequence[ScoredQuery]] = {}
+    for one in asked:
+        generation = generations.get(one.prompt)
+        answer = generation and parse_answer(one.prompt, generation, drops, refuses, one.excluded)
+        if answer:
+            found[one.trigger] = answer.queries
+    return found
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ class Merged:
         behaviour = behaviour_of(case)
         exclude = recently_searched(case.history[-RECENT_EVENTS:]) if novel else []
         proposals = from_u2q(self._written(case, novel=novel))
-        triggers = live_triggers(behaviour, self.catalogue, CO_CLICK_TRIGGERS)
+        triggers = triggers_of(case, self.catalogue)
         written = Written(self.now) if self.listed else None
         proposals += from_x2q(triggers[:MAX_TRIGGERS], self._list_of, written)
         if self.retrieval:

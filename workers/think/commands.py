@@ -21,10 +21,11 @@ from service.contracts.keys import Keys
 from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings, load_settings
 from service.ranking.catalogue import open_catalogue
+from workers.common import triggers
 from workers.common.engine import EngineName, make_engine
 from workers.common.prompt import PROMPT_TOKENS, REASONING_TOKENS
 from workers.common.vllm_client import VllmGenerator
-from workers.think import distil_commands, triggers
+from workers.think import distil_commands
 from workers.think.compare import Difference, compare
 from workers.think.job import Job, Progress, trigger_canary
 from workers.think.publish import PublishError, X2QStore

@@ -19,11 +19,11 @@ from service.contracts.text import clean
 from workers.common.generator import Generation
 from workers.common.list_parser import parse_list, refusing
 from workers.common.reasons import Lesson, fault
+from workers.common.triggers import TriggerPrompt
 from workers.think import knowledge
 from workers.think.evidence import Logs
 from workers.think.knowledge import Answer
 from workers.think.teacher import Endpoint, OverBudget, Teacher, TeacherTimeout, read_reply
-from workers.think.triggers import TriggerPrompt
 
 MIN_QUERIES: Final = 3
 """A shorter list teaches that lists are short."""

@@ -18,12 +18,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from service.contracts.errors import ArtefactError, ConfigError
 from service.contracts.settings import Settings, load_settings
 from service.ranking.inverted_index import InvertedIndex
+from workers.common import triggers
 from workers.common.artefacts import read_items
 from workers.common.dataset import Dataset
 from workers.common.item_text import texts
 from workers.common.learning import anonymity_floor, read_events
 from workers.common.reasons import Lesson, write_lessons
-from workers.think import knowledge, triggers
+from workers.think import knowledge
 from workers.think.distil import Answers, Distiller, Report
 from workers.think.evidence import Logs
 from workers.think.teacher import Budget, Endpoint, Teacher

@@ -23,10 +23,10 @@ from workers.common.engine import Engine, in_turn
 from workers.common.generator import Generation, Generator
 from workers.common.prompt import render_x2q_category, render_x2q_query, with_reasons
 from workers.common.reasons import parse_answer
+from workers.common.triggers import Selection, TriggerPrompt
 from workers.think.checks import may_show, problems
 from workers.think.compare import Difference, compare
 from workers.think.publish import PublishError, X2QStore
-from workers.think.triggers import Selection, TriggerPrompt
 
 _RECIPE: Final = 1
 """Raise it when the parser changes, so that lists are made anew."""
@@ -40,7 +40,7 @@ _REASONS_KEPT: Final = 160
 class Report:
     """What a version holds and what it cost; `kinds`: kind of trigger -> (triggers, of which filled).
 
-    `covered`: share of past requests' triggers that were chosen, by kind (`workers.think.triggers`).
+    `covered`: share of past requests' triggers that were chosen, by kind (`workers.common.triggers`).
     """
 
     model: str
@@ -223,8 +223,7 @@ class Job:
         if generation is None:
             drops["refused"] += 1
             return None
-        exclude = [] if one.query is None else [one.query]
-        found = parse_answer(one.prompt, generation, drops, self._catalogue.refuses, exclude)
+        found = parse_answer(one.prompt, generation, drops, self._catalogue.refuses, one.excluded)
         if found is None:
             return None
         if found.rationale:

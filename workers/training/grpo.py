@@ -18,7 +18,8 @@ What differs from the paper (arXiv 2603.19710, section 4; what it does not tell 
   what was just searched, and a list must hold enough beside it.
 - The CTR reward is relative to the ranker's usual chance and capped, so that one sure hit does not outweigh a list.
 - A further reward is the chance, as production's ranker of next searches sees it (the labels' order), that a query is
-  searched next: a click model alone prefers what attracts a glance (docs/experiments.md).
+  searched next (its root: a shopper's own queries are ten times as likely as new ones): a click model alone prefers
+  what attracts a glance (docs/experiments.md).
 - *Think goes through it as a share of the prompts (`triggers`). A rationale has no reward of its own: its tokens get
   lambda z(list reward), as one more part of the list; an answer that does not parse gets the floor.
 - Groups without variation, or with a reward that is not a number, have advantage 0; their share is logged

@@ -1,5 +1,6 @@
 """What lists are drawn for in IL-GRPO: moments of training shoppers and triggers, and what a list for each is worth."""
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -21,8 +22,8 @@ from workers.training.rewards import LineScores, Written, droppable, query_rewar
 from workers.training.samples import Shop, lesson_labels, x2q_labels
 from workers.training.sessions import moments
 
-_USUAL = 2.0
-"""A chance counts up to so many times the usual one."""
+_USUAL_CLICK, _USUAL_SEARCH = 2.0, 4.0
+"""A chance of a click, and the root of one of a search, count up to so many times the usual one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def occasions(shop: Shop, recipe: DataRecipe, count: int, seed: int, progress: C
                     shown, own = shop.ranker.shortlist(context, chances, recipe.candidates), moment.own
                     acts = moment.before[-2 * MAX_EVENTS :]
                     prompt = shop.prompt(acts, history.profile, moment.now, shown, rng, plain=recipe.plain)
-                    found.append(Occasion(prompt, queries, coming, context, expected(chances, queries, own), own))
+                    found.append(Occasion(prompt, queries, coming, context, expected(chances, queries), own))
                     progress(1)
             if len(found) == count:
                 break
@@ -97,21 +98,20 @@ def _of_trigger(shop: Shop, key: Trigger, prompt: str, queries: Sequence[str]) -
     profile = {"segment": name} if kind == "segment" else {}
     after = counts.popular_with(profile) if profile else dict(counts.after.get(name if kind == "query" else key, ()))
     context = ShopperContext(now, behaviour, profile, shop.catalogue)
-    return Occasion(prompt, queries, (), context, expected(after, queries, ()))
+    return Occasion(prompt, queries, (), context, expected(after, queries))
 
 
-def expected(chances: Mapping[str, float], labels: Sequence[str], own: Collection[str]) -> dict[str, float]:
-    """Return each query's chance over the mean chance of the label's queries of its kind: searched before, or new.
+def expected(chances: Mapping[str, float], labels: Sequence[str]) -> dict[str, float]:
+    """Return the root of each query's chance over the mean root of the label's queries.
 
-    By kind, since a shopper's own queries are so much likelier that nothing else would count beside them.
+    The root, since a shopper's own queries are so much likelier that nothing else would count beside them; no more than
+    that, or a list would learn to give them up (docs/experiments.md).
     """
-    found: dict[str, float] = {}
-    for mine in (True, False):
-        usual = [chances[query] for query in labels if query in chances and (query in own) == mine]
-        if sum(usual) > 0:
-            mean = sum(usual) / len(usual)
-            found |= {query: chance / mean for query, chance in chances.items() if (query in own) == mine}
-    return found
+    usual = [math.sqrt(chances[query]) for query in labels if query in chances]
+    if not sum(usual):
+        return {}
+    mean = sum(usual) / len(usual)
+    return {query: math.sqrt(chance) / mean for query, chance in chances.items()}
 
 
 class Rewarder(Protocol):
@@ -136,8 +136,8 @@ class CtrRewarder:
         usual = float(sigmoid(np.array([self.scorer.meta.bias]))[0])
         chances = self.scorer.score(occasion.context, list(written.lines)) / usual
         scores = LineScores(
-            ctr=np.minimum(chances, _USUAL).tolist(),
-            expected=[min(_USUAL, occasion.expected.get(line, 0.0)) for line in written.lines],
+            ctr=np.minimum(chances, _USUAL_CLICK).tolist(),
+            expected=[min(_USUAL_SEARCH, occasion.expected.get(line, 0.0)) for line in written.lines],
         )
         queries = query_rewards(written, occasion.labels, occasion.coming, scores, dropped, self.weights)
         return queries, sequence_reward(written, occasion.labels, dropped)

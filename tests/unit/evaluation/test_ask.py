@@ -11,6 +11,7 @@ from service.contracts.settings import Settings, VllmSettings
 from tests.unit.evaluation.shops import CUT, DAY
 from workers.common.dataset import Dataset
 from workers.common.generator import Generation
+from workers.common.triggers import select
 from workers.evaluation import learned
 from workers.evaluation.ask import Asker
 from workers.evaluation.cases import Act, Case, Split
@@ -59,7 +60,10 @@ def test_rows_with_and_without_the_lists_of_think(
     case = Case("c", {"segment": "segment 0"}, [Act("click", CUT - DAY, "camping stove-item")], ("dog food",))
     with closing(learned.catalogue(journey_data, split, tmp_path)) as catalogue:
         alone = replace(split, test=[case])
-        asker = Asker(alone, catalogue, Settings(), None, lambda stage, *_: heard.append(stage), serve=servers.serve)
+        triggers = select(journey_data.root, 100, 1_000_000, 80.0, learning=True).prompts
+        asker = Asker(
+            alone, triggers, catalogue, Settings(), None, lambda stage, *_: heard.append(stage), serve=servers.serve
+        )
         think = tmp_path / "thinker" if other else None
         lists, rows, about = asker.served("il_sft", tmp_path / "direct", think, servers.answer)
         found = {row.name: row.suggest([case])[0] for row in rows}

@@ -9,7 +9,7 @@ import pytest
 
 from service.contracts.codecs import ScoredQuery
 from service.contracts.errors import GeneratorUnavailable
-from service.contracts.keys import category_trigger, item_trigger, query_trigger
+from service.contracts.keys import category_trigger, item_trigger, query_trigger, segment_trigger
 from service.ranking.calibration import BY_HAND, Calibration
 from service.ranking.catalogue import Catalogue
 from service.ranking.shopper_context import ShopperContext
@@ -19,10 +19,11 @@ from workers.common.fake_generator import FakeGenerator
 from workers.common.generator import Generation
 from workers.common.prompt import render_x2q_item, with_reasons
 from workers.common.ranked_list import Ranker
+from workers.common.triggers import TriggerPrompt, select
 from workers.evaluation import learned
 from workers.evaluation.cases import Act, Case, Item, Split
 from workers.evaluation.generate import generate_with
-from workers.evaluation.merged import ROWS, Merged, served, trigger_lists, trigger_prompts
+from workers.evaluation.merged import ROWS, Merged, served, trigger_lists, wanted
 from workers.evaluation.model import KEPT, ModelLists, prompt_of, quality
 
 CASE = Case(
@@ -119,15 +120,30 @@ class LikesTheLast(Ranker):
         return {"office chair": 0.9, **dict.fromkeys(generated, 0.1)}
 
 
-def test_merged_is_what_a_request_would_answer(catalogue: Catalogue, split: Split) -> None:
+def test_triggers_are_those_of_the_think_job_that_requests_look_up(journey_data: Dataset, catalogue: Catalogue) -> None:
+    """Items, categories and queries of who did something; the segment of who did not."""
+    chosen = select(journey_data.root, 100, 1_000_000, 80.0, learning=True).prompts
+    seen = Case("c", {"segment": "segment 0"}, [Act("click", CUT - DAY, "camping stove-item")], ("x",))
+    asked = Case("d", {}, [Act("search", CUT - DAY, "tent"), Act("search", CUT - 60, "typed by nobody else")], ("x",))
+    new = Case("e", {"segment": "segment 0"}, [], ("x",))
+    found = {case.user_id: {one.trigger for one in wanted(chosen, [case], catalogue)} for case in (seen, asked, new)}
+    assert found == {
+        "c": {item_trigger("camping stove-item"), category_trigger("All > tent")},
+        "d": {query_trigger("tent")},
+        "e": {segment_trigger("segment 0")},
+    }
+    assert wanted([], [seen], catalogue) == []
+    catalogue.close()
+
+
+def test_merged_is_what_a_request_would_answer(journey_data: Dataset, catalogue: Catalogue) -> None:
     """What the item's list and co-click agree on leads, the shopper's list follows, popular queries fill up."""
     item = "camping stove-item"
     case = Case("c", {"segment": "segment 0"}, [Act("click", CUT - DAY, item)], ("x",))
-    prompts = trigger_prompts(split, [case], catalogue, max_items=100)
-    assert list(prompts) == [category_trigger("All > tent"), item_trigger(item)]
-    assert list(trigger_prompts(split, [case], catalogue, max_items=0)) == [category_trigger("All > tent")]
-    answers = {prompts[item_trigger(item)]: Generation("sleeping bag\nzzz", 3, truncated=False)}
-    x2q = trigger_lists(prompts, answers, catalogue.refuses, Counter())
+    asked = wanted(select(journey_data.root, 100, 1_000_000, 80.0, learning=True).prompts, [case], catalogue)
+    (prompt,) = (one.prompt for one in asked if one.trigger == item_trigger(item))
+    answers = {prompt: Generation("sleeping bag\nzzz", 3, truncated=False)}
+    x2q = trigger_lists(asked, answers, catalogue.refuses, Counter())
     assert {key: [one.query for one in queries] for key, queries in x2q.items()} == {
         item_trigger(item): ["sleeping bag"]
     }
@@ -154,7 +170,8 @@ def test_lists_with_reasons_are_read_as_the_think_job_reads_them(catalogue: Cata
         other: Generation("sleeping bag", 2, truncated=False),
     }
     drops: Counter[str] = Counter()
-    found = trigger_lists({"item:1": one, "item:2": other}, answers, catalogue.refuses, drops)
+    asked = [TriggerPrompt("item:1", one), TriggerPrompt("item:2", other)]
+    found = trigger_lists(asked, answers, catalogue.refuses, drops)
     assert {key: [query.query for query in queries] for key, queries in found.items()} == {"item:1": ["sleeping bag"]}
     assert drops == {"finds_nothing": 1, "no_list": 1}
 

@@ -45,21 +45,29 @@ def shop(tmp_path: Path) -> Shop:
 
 
 def test_chances_count_beside_those_of_the_label() -> None:
-    """Over the mean of the label's queries of one's kind: searched before (mug), or new (tent and lamp, 0.2)."""
-    found = expected({"tent": 0.3, "lamp": 0.1, "mug": 0.8, "rope": 0.05}, ["tent", "lamp", "mug"], {"mug"})
-    assert found == pytest.approx({"tent": 1.5, "lamp": 0.5, "rope": 0.25, "mug": 1.0})
-    assert expected({"rope": 0.1}, ["tent"], ()) == {}, "nothing to compare with"
+    """Their roots over the mean root of the label's queries: four times as likely is worth twice as much."""
+    found = expected({"tent": 0.16, "lamp": 0.04, "mug": 0.64, "rope": 0.0025}, ["tent", "lamp"])
+    assert found == pytest.approx({"tent": 4 / 3, "lamp": 2 / 3, "mug": 8 / 3, "rope": 1 / 6})
+    assert expected({"rope": 0.1}, ["tent"]) == {}, "nothing to compare with"
+    assert expected({"tent": 0.0}, ["tent"]) == {}
+
+
+def test_what_is_likelier_is_worth_more_however_it_came() -> None:
+    """A shopper's own queries are the likeliest, so they are worth the most: else lists learn to give them up."""
+    chances = {"own": 0.3, "newer": 0.02, "rare": 0.001}
+    found = expected(chances, list(chances))
+    assert sorted(found, key=lambda query: -found[query]) == ["own", "newer", "rare"]
 
 
 def test_a_list_is_worth_clicks_expectations_likeness_and_hits() -> None:
-    """Each relative to the usual, capped at twice that; what would be dropped is worth the floor."""
+    """Each relative to the usual, capped at a multiple of it; what would be dropped is worth the floor."""
     scorer: Any = Scorer()
     context = ShopperContext(0.0, profile={"segment": "campers"})
-    occasion = Occasion("p", ["tent"], ["lamp"], context, {"tent": 3.0, "lamp": 0.5})
+    occasion = Occasion("p", ["tent"], ["lamp"], context, {"tent": 5.0, "lamp": 0.5})
     weights = RewardWeights(ctr=0.25, expected=1, rouge=0.25, found=0.5)
     judge = CtrRewarder(scorer, lambda query: query != "zzz", weights)
     queries, whole = judge.rewards(occasion, Written(["tent", "lamp", "zzz"], whole=True))
-    assert queries == pytest.approx([0.25 * 0.5 + 2 + 0.25, 0.25 * 2 + 0.5 + 0.5, FLOOR])
+    assert queries == pytest.approx([0.25 * 0.5 + 4 + 0.25, 0.25 * 2 + 0.5 + 0.5, FLOOR])
     # Two of ten places are filled, a third of the lines is dropped, all words differ, the label is covered.
     assert whole == pytest.approx(2 / 10 - 1 / 3 + 1 + 1)
 

@@ -9,7 +9,7 @@ import pytest
 from service.contracts.errors import ArtefactError
 from service.contracts.keys import category_trigger, item_trigger, query_trigger, segment_trigger, trigger_kind
 from tests.support import POPULAR_WITH_ALL, RARE_QUERY, TENT, TENT_CATEGORY
-from workers.think.triggers import select
+from workers.common.triggers import select
 
 PLENTY = 1_000_000
 

@@ -42,6 +42,11 @@ class TriggerPrompt:
     traffic: float = 0.0
     query: str | None = None
 
+    @property
+    def excluded(self) -> Sequence[str]:
+        """What its list must not repeat."""
+        return () if self.query is None else (self.query,)
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
