@@ -20,6 +20,7 @@ from workers.common.canary import PROMPTS
 from workers.common.fake_generator import FakeGenerator
 from workers.common.generator import Generation
 from workers.common.prompt import REASONS
+from workers.common.reasons import Lesson
 from workers.common.triggers import Selection, select
 from workers.think.compare import compare
 from workers.think.job import Job, Progress, trigger_canary
@@ -64,9 +65,16 @@ class Think:
         self.chosen = select(dataset, 4, 100_000, _LIST_TOKENS)
         self.seen: list[Progress] = []
 
-    async def run(self, generator: Counted, chosen: Selection | None = None, **options: bool) -> Any:
+    async def run(
+        self,
+        generator: Counted,
+        chosen: Selection | None = None,
+        lessons: Sequence[Lesson] = (),
+        **options: bool,
+    ) -> Any:
         """Run the job once; return its version, report and difference."""
-        job = Job(self.store, generator, self.catalogue, self.settings)
+        known = {one.trigger: one for one in lessons}
+        job = Job(self.store, generator, self.catalogue, self.settings, lessons=known)
         return await job.run(chosen or self.chosen, self.seen.append, **options)
 
 
@@ -97,6 +105,31 @@ def reason(prompt: str) -> str:
     if not prompt.endswith(REASONS):
         return write(prompt)
     return "sleeping bag" if "stove" in prompt else f"goes with bags<hints>{write(prompt)}"
+
+
+async def test_lists_of_lessons_are_published_as_they_are(think: Think) -> None:
+    """The model is asked for the rest alone; what is copied afterwards is what is still taught."""
+    total, first = len(think.chosen.prompts), think.chosen.prompts[0]
+    await think.run(Counted())
+
+    async def shown() -> tuple[list[str], str]:
+        raw = await think.rig.redis.get(think.rig.keys.x2q(await think.store.current(), first.trigger))
+        found = decode_list(first.trigger, raw)
+        return [one.query for one in found.queries], found.model
+
+    lesson = Lesson(first.trigger, first.prompt, "goes with bags", ["sleeping bag", "<b>"], "wise")
+    model = Counted()
+    _, report, _ = await think.run(model, lessons=[lesson, replace(lesson, trigger="query:nobody asks")], force=True)
+    assert (report.taught, report.copied, report.generated, report.filled) == (1, total - 1, 0, total)
+    assert first.prompt not in model.asked
+    assert await shown() == (["sleeping bag"], "wise")
+    _, report, _ = await think.run(Counted(), lessons=[lesson])
+    assert (report.taught, report.copied) == (0, total), "the same lesson is copied"
+    _, report, _ = await think.run(Counted(), lessons=[replace(lesson, queries=["tent"])], force=True)
+    assert (report.taught, report.copied) == (1, total - 1), "another one is not"
+    _, report, _ = await think.run(model, force=True)
+    assert (report.generated, report.copied) == (1, total - 1), "without the lesson the model is asked"
+    assert (await shown())[1] != "wise"
 
 
 async def test_lists_with_reasons_are_published_without_them(think: Think) -> None:

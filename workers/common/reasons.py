@@ -17,7 +17,9 @@ import polars as pl
 
 from service.contracts.codecs import ScoredQuery
 from service.contracts.errors import ArtefactError
+from service.contracts.keys import Trigger
 from service.contracts.text import clean
+from workers.common.dataset import Dataset
 from workers.common.generator import Generation
 from workers.common.list_parser import parse_list
 from workers.common.prompt import HINTS, REASONS, render_list
@@ -95,6 +97,13 @@ def parse_reasoned(
     return Reasoned(rationale, queries)
 
 
+def answer_of(lesson: Lesson, prompt: str) -> Generation:
+    """Return what a teacher answered as a model would have written it, to a prompt with reasons or without."""
+    if prompt.endswith(REASONS):
+        return Generation(render_reasoned(lesson.rationale, lesson.queries), 0, truncated=False)
+    return Generation(render_list(lesson.queries), 0, truncated=False)
+
+
 def parse_answer(
     prompt: str,
     generation: Generation,
@@ -135,3 +144,8 @@ def read_lessons(path: Path, made_from: Mapping[str, Any]) -> Iterator[Lesson]:
         raise ArtefactError(f"{path}: was distilled from another dataset; {fix}")
     for row in rows.iter_rows(named=True):
         yield Lesson(**row)
+
+
+def lessons_by_trigger(path: Path | None, dataset: Dataset) -> dict[Trigger, Lesson]:
+    """Return the lessons of a file, if one is named, that was distilled from a dataset; see `read_lessons`."""
+    return {} if path is None else {one.trigger: one for one in read_lessons(path, dataset.provenance())}

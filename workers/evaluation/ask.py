@@ -10,12 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from service.contracts.keys import Trigger
 from service.contracts.settings import Settings, VllmSettings
 from service.ranking.calibration import BY_HAND, Calibration
 from service.ranking.catalogue import Catalogue
 from workers.common.generator import Generation
 from workers.common.prompt import with_reasons
 from workers.common.ranked_list import Ranker, candidates_taught, plain_taught
+from workers.common.reasons import Lesson, answer_of
 from workers.common.triggers import TriggerPrompt
 from workers.evaluation.cases import Split
 from workers.evaluation.merged import THINK, served, trigger_lists, wanted
@@ -43,7 +45,8 @@ class Rendered(NamedTuple):
 class Asker:
     """What is asked of every checkpoint. `weights`: of sources, the served rows once for each.
 
-    `triggers`: those that the Think job would fill. `serve` starts a server on a checkpoint.
+    `triggers`: those that the Think job would fill, by `lessons` where there is one. `serve` starts a server on a
+    checkpoint.
     """
 
     split: Split
@@ -53,6 +56,7 @@ class Asker:
     ranker: Ranker | None
     advance: Advance
     weights: Sequence[Calibration] = (BY_HAND,)
+    lessons: Mapping[Trigger, Lesson] = field(default_factory=dict)
     serve: Serve = serving
     _rendered: dict[int, Rendered] = field(init=False, default_factory=dict)
     """By how many candidates prompts tell: ranking every case again for each checkpoint would give the same."""
@@ -73,18 +77,22 @@ class Asker:
         some = wanted(self.triggers, self.split.test, self.catalogue)
         if self.settings.think.reasoning:
             some = [replace(one, prompt=with_reasons(one.prompt)) for one in some]
-        prompts = {one.trigger: one.prompt for one in some}
+        taught = {one.trigger: self.lessons[one.trigger] for one in some if one.trigger in self.lessons}
+        prompts = {one.trigger: one.prompt for one in some if one.trigger not in taught}
         with self._server(name, path, given=True) as vllm:
             lists = self._lists(vllm, name, path, how)
-            answers = {} if think else self._asked(asks(vllm), prompts, f"triggers of {name}", how)
+            written = {} if think else self._asked(asks(vllm), prompts, f"triggers of {name}", how)
         if think:
             with self._server(THINK, think) as vllm:
-                answers = self._asked(asks(vllm), prompts, f"triggers of {THINK}", how)
+                written = self._asked(asks(vllm), prompts, f"triggers of {THINK}", how)
+        answers = {key: written[prompt] for key, prompt in prompts.items() if prompt in written}
+        answers |= {one.trigger: answer_of(taught[one.trigger], one.prompt) for one in some if one.trigger in taught}
         drops: Counter[str] = Counter()
         x2q = trigger_lists(some, answers, self.catalogue.refuses, drops)
         about = {
             "checkpoint": (think or path).name,
-            "asked": len(some),
+            "asked": len(prompts),
+            "taught": len(taught),
             "filled": len(x2q),
             "reasoning": self.settings.think.reasoning,
             "drops": dict(drops),

@@ -49,6 +49,10 @@ def evaluate(
             help="directory of aigq train ranker, for aigq and without_model; default: MODEL-ranker, if there"
         ),
     ] = None,
+    lessons: Annotated[
+        Path | None,
+        typer.Option(help="of aigq think distil: what triggers lead to, as aigq think publish --lessons has it"),
+    ] = None,
     think: Annotated[
         Path | None, typer.Option(help="checkpoint that writes the lists of items and categories; default: MODEL")
     ] = None,
@@ -94,6 +98,7 @@ def evaluate(
             ctr,
             ranker,
             think,
+            lessons,
             cases=cases,
             learners=learners,
             min_items=min_items,

@@ -46,6 +46,8 @@ WITHOUT: Final = "without_model"
 """As served if there were no model: what lists of a model add is `MERGED` over this."""
 NO_LIST: Final = "no_list"
 """As served to who has no list yet."""
+UNLED: Final = "no_list_without_think"
+"""The same if no trigger had a list: what Think adds to who has none is `NO_LIST` over this."""
 CALIBRATED: Final = "_calibrated"
 """Ends the names of rows for which a CTR ranker weighed the sources."""
 THINK: Final = "think"
@@ -55,7 +57,7 @@ WITHOUT_CTR: Final = "without_ctr"
 WITHOUT_THINK: Final = "without_think"
 """As served if no trigger had a list: what Think adds is `MERGED` over this."""
 ROWS: Final = (
-    CONTEXT, THINK, WITHOUT_THINK, WITHOUT_CTR,
+    CONTEXT, THINK, WITHOUT_THINK, UNLED, WITHOUT_CTR,
     *(name + end for end in ("", CALIBRATED) for name in (WITHOUT, NO_LIST, MERGED)),
 )  # fmt: skip
 TriggerLists = Mapping[Trigger, Sequence[ScoredQuery]]
@@ -79,14 +81,14 @@ def triggers_of(case: Case, catalogue: Catalogue) -> list[LiveTrigger]:
 
 def trigger_lists(
     asked: Iterable[TriggerPrompt],
-    generations: Mapping[str, Generation],
+    answers: Mapping[Trigger, Generation],
     refuses: Callable[[str], str | None],
     drops: Counter[str],
 ) -> TriggerLists:
     """Return the parsed list of each trigger that got one; `drops` counts as in the Think job."""
     found: dict[Trigger, Sequence[ScoredQuery]] = {}
     for one in asked:
-        generation = generations.get(one.prompt)
+        generation = answers.get(one.trigger)
         answer = generation and parse_answer(one.prompt, generation, drops, refuses, one.excluded)
         if answer:
             found[one.trigger] = answer.queries
@@ -176,6 +178,7 @@ def served(
         InContext(CONTEXT, catalogue, now),
         Merged(THINK, nothing, x2q, catalogue, now, retrieval=False),
         Merged(WITHOUT_THINK, lists, {}, catalogue, now, ranker),
+        Merged(UNLED, nothing, {}, catalogue, now, listed=False),
         Merged(WITHOUT_CTR, lists, x2q, catalogue, now, ranker.searches if isinstance(ranker, ClickAware) else ranker),
     ]
     for calibration in weights:

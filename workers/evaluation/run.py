@@ -21,6 +21,7 @@ from workers.common.calibrate import calibrate
 from workers.common.click_order import open_scorer
 from workers.common.dataset import ITEMS, Dataset
 from workers.common.ranked_list import Ranker, open_ranker, shipped_ctr, shipped_ranker
+from workers.common.reasons import lessons_by_trigger
 from workers.common.timed import timed
 from workers.common.triggers import TriggerPrompt, select
 from workers.evaluation import checkpoint, learned
@@ -62,6 +63,8 @@ class Plan:
     ranker: Path | None = None
     think: Path | None = None
     """The checkpoint of the triggers' lists, if it is not the one served."""
+    lessons: Path | None = None
+    """Lists of triggers that are published as they are (`aigq think publish --lessons`)."""
     calibrated: bool = False
     """Whether the CTR ranker also weighs the sources, in rows of their own."""
     cases: int = 2000
@@ -97,7 +100,7 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Evaluation:
     seconds: dict[str, float] = {}
     dataset = Dataset(plan.data or sample_shop())
     with timed(seconds, "read"):
-        split = _split(dataset, plan)
+        split, lessons = _split(dataset, plan), lessons_by_trigger(plan.lessons, dataset)
     with timed(seconds, "baselines"):
         baselines = list(tuned_baselines(split, plan.seed, lambda name, total: advance(name, 1, total)))
         suggested = {one.name: Suggested.by(one, split.test) for one in baselines}
@@ -111,7 +114,9 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Evaluation:
                 if weigher is not None:
                     weights.append(calibrate(catalogue, dataset, weigher, advance=partial(advance, "weigh sources")))
                     report["calibration"] = weights[-1].as_json()
-                asker = Asker(split, _triggers(dataset, settings), catalogue, settings, ranker, advance, weights)
+                asker = Asker(
+                    split, _triggers(dataset, settings), catalogue, settings, ranker, advance, weights, lessons=lessons
+                )
                 for place, (name, path) in enumerate(plan.models.items()):
                     how = likeliest if name in plan.next_query else generate
                     rows: list[Method] = []

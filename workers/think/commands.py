@@ -22,8 +22,10 @@ from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings, load_settings
 from service.ranking.catalogue import open_catalogue
 from workers.common import triggers
+from workers.common.dataset import Dataset
 from workers.common.engine import EngineName, make_engine
 from workers.common.prompt import PROMPT_TOKENS, REASONING_TOKENS
+from workers.common.reasons import lessons_by_trigger
 from workers.common.vllm_client import VllmGenerator
 from workers.think import distil_commands
 from workers.think.compare import Difference, compare
@@ -47,6 +49,9 @@ def publish(
     data: Annotated[Path, typer.Option(help="dataset directory: items, events, profiles")],
     config: Config = None,
     as_json: AsJson = False,
+    lessons: Annotated[
+        Path | None, typer.Option(help="of aigq think distil: their lists are published, the model fills the rest")
+    ] = None,
     *,
     everything: Annotated[bool, typer.Option("--all", help="generate every list anew, copy none")] = False,
     force: Annotated[bool, typer.Option("--force", help="publish although a check says no")] = False,
@@ -57,6 +62,7 @@ def publish(
     Lists whose context has not changed are copied from the current version, or from a run that was stopped.
     """
     settings = load_settings(config)
+    known = lessons_by_trigger(lessons, Dataset(data))
     catalogue = open_catalogue(settings.service)
     columns = (
         TextColumn("x2q"), BarColumn(), MofNCompleteColumn(), TextColumn("triggers"), TimeRemainingColumn(),
@@ -81,14 +87,15 @@ def publish(
 
                 sender = make_engine(engine, generator, vllm, settings.think.ray_batches)
                 canary = trigger_canary(generator, catalogue, reasoning=settings.think.reasoning)
-                job = Job(store, canary, catalogue, settings, sender)
+                job = Job(store, canary, catalogue, settings, sender, known)
                 version, report, difference = await job.run(chosen, show, everything=everything, force=force)
         if as_json:
             typer.echo(orjson.dumps({"version": version, **asdict(report), "difference": difference}))
             return
         typer.echo(
             f"x2q {version}: {report.filled} of {report.triggers} triggers, {report.queries} queries; "
-            f"{report.copied} lists copied, {report.generated} asked for, {report.tokens} tokens, {report.seconds} s"
+            f"{report.copied} lists copied, {report.taught} of lessons, {report.generated} asked for, "
+            f"{report.tokens} tokens, {report.seconds} s"
         )
         if difference is not None:
             _print_difference(difference)

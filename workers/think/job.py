@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
@@ -22,7 +23,7 @@ from workers.common.canary import PROMPTS, Canary
 from workers.common.engine import Engine, in_turn
 from workers.common.generator import Generation, Generator
 from workers.common.prompt import render_x2q_category, render_x2q_query, with_reasons
-from workers.common.reasons import parse_answer
+from workers.common.reasons import Lesson, answer_of, parse_answer
 from workers.common.triggers import Selection, TriggerPrompt
 from workers.think.checks import may_show, problems
 from workers.think.compare import Difference, compare
@@ -49,6 +50,8 @@ class Report:
     filled: int = 0
     queries: int = 0
     copied: int = 0
+    taught: int = 0
+    """Lists of lessons."""
     generated: int = 0
     tokens: int = 0
     seconds: float = 0.0
@@ -81,9 +84,10 @@ def trigger_canary(generator: Generator, catalogue: Catalogue, *, reasoning: boo
     )
 
 
-def context_digest(prompt: str, settings: VllmSettings) -> str:
+def context_digest(prompt: str, settings: VllmSettings, lesson: Lesson | None = None) -> str:
     """Return a short name of all that a list is made from, save the catalogue, by which copies are filtered again."""
-    return hashlib.blake2b(orjson.dumps([_RECIPE, prompt, *settings.recipe]), digest_size=8).hexdigest()
+    made_from = settings.recipe if lesson is None else [lesson.teacher, lesson.rationale, *lesson.queries]
+    return hashlib.blake2b(orjson.dumps([_RECIPE, prompt, *made_from]), digest_size=8).hexdigest()
 
 
 class Job:
@@ -96,9 +100,13 @@ class Job:
         catalogue: Catalogue,
         settings: Settings,
         engine: Engine | None = None,
+        lessons: Mapping[Trigger, Lesson] = MappingProxyType({}),
     ) -> None:
-        """Write to `store` what `generator` makes; `engine` sends batches to the same model, else this process does."""
-        self._store = store
+        """Write to `store` what `generator` makes; `engine` sends batches to the same model, else this process does.
+
+        Triggers that have one of the `lessons` get its list; the model is not asked.
+        """
+        self._store, self._lessons = store, lessons
         self._generator = generator
         self._engine = engine or partial(in_turn, generator)
         self._catalogue = catalogue
@@ -121,12 +129,14 @@ class Job:
         started = time.monotonic()
         version, current = self._store.new_version(), await self._store.current()
         prompts = {one.trigger: self._asked(one) for one in chosen.prompts}
-        contexts = {key: context_digest(one.prompt, self._vllm) for key, one in prompts.items()}
+        contexts = {key: context_digest(one.prompt, self._vllm, self._lessons.get(key)) for key, one in prompts.items()}
         report = Report(self._vllm.model, chosen.covered, len(prompts), reasoning=self._settings.think.reasoning)
         filled: dict[Trigger, int] = {}
         if not everything:
             filled = await self._copy(version, current, prompts, contexts)
         report.copied = len(filled)
+        await self._teach(version, prompts, contexts, filled)
+        report.taught = len(filled) - report.copied
         progress(Progress(len(filled), None))
         await self._generate(version, prompts, contexts, filled, report, progress)
         report.filled, report.queries = len(filled), sum(filled.values())
@@ -165,7 +175,8 @@ class Job:
         for source in [*await self._store.unfinished(), *([current] if current else [])]:
             known = await self._store.contexts(source)
             same = [key for key in contexts if key not in copied and known.get(key) == contexts[key]]
-            if await self._model_changed(source, [prompts[key] for key in same[:_PROBES]]):
+            written = [prompts[key] for key in same if key not in self._lessons]
+            if await self._model_changed(source, written[:_PROBES]):
                 continue
             for start in range(0, len(same), _COPY_BATCH):
                 lists = await self._store.lists(source, same[start : start + _COPY_BATCH])
@@ -173,6 +184,22 @@ class Job:
                 await self._store.stage(version, kept, contexts, await self._store.reasons(source, kept))
                 copied |= {key: len(value.queries) for key, value in kept.items()}
         return copied
+
+    async def _teach(
+        self,
+        version: str,
+        prompts: Mapping[Trigger, TriggerPrompt],
+        contexts: Mapping[Trigger, str],
+        filled: dict[Trigger, int],
+    ) -> None:
+        """Stage the lists of lessons, and note their sizes in `filled`."""
+        known = [prompts[key] for key in prompts if key in self._lessons and key not in filled]
+        for start in range(0, len(known), _COPY_BATCH):
+            some = known[start : start + _COPY_BATCH]
+            lists = self._lists(((one, answer_of(self._lessons[one.trigger], one.prompt)) for one in some), self._drops)
+            await self._store.stage(version, lists, contexts, self._reasons)
+            self._reasons.clear()
+            filled.update({key: len(value.queries) for key, value in lists.items()})
 
     async def _model_changed(self, source: str, probes: Sequence[TriggerPrompt]) -> bool:
         """Whether the model, of the same name, writes other lists than it did: most of a few, asked anew.
@@ -197,8 +224,8 @@ class Job:
         report: Report,
         progress: Callable[[Progress], None],
     ) -> None:
-        """Generate what is not filled, and note the sizes of the lists in `filled`."""
-        wanted = [one for key, one in prompts.items() if key not in filled]
+        """Generate what is not filled and has no lesson, and note the sizes of the lists in `filled`."""
+        wanted = [one for key, one in prompts.items() if key not in filled and key not in self._lessons]
         async for answers in self._engine([one.prompt for one in wanted], self._settings.think.batch_size):
             lists = self._lists(((wanted[at], generation) for at, generation in answers), self._drops)
             await self._store.stage(version, lists, contexts, self._reasons)
@@ -228,7 +255,8 @@ class Job:
             return None
         if found.rationale:
             self._reasons[one.trigger] = found.rationale[:_REASONS_KEPT]
-        return QueryList(0, now_ms, self._vllm.model, found.queries)
+        lesson = self._lessons.get(one.trigger)
+        return QueryList(0, now_ms, self._vllm.model if lesson is None else lesson.teacher, found.queries)
 
 
 def _by_kind(prompts: Mapping[Trigger, Any], filled: Mapping[Trigger, int]) -> dict[str, tuple[int, int]]:

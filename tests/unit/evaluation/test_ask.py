@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from service.contracts.keys import item_trigger
 from service.contracts.settings import Settings, VllmSettings
 from tests.unit.evaluation.shops import CUT, DAY
 from workers.common.dataset import Dataset
 from workers.common.generator import Generation
+from workers.common.reasons import Lesson
 from workers.common.triggers import select
 from workers.evaluation import learned
 from workers.evaluation.ask import Asker
 from workers.evaluation.cases import Act, Case, Split
-from workers.evaluation.merged import CALIBRATED, MERGED, ROWS, THINK, WITHOUT, WITHOUT_THINK
+from workers.evaluation.merged import CALIBRATED, MERGED, NO_LIST, ROWS, THINK, UNLED, WITHOUT, WITHOUT_THINK
 
 
 class Servers:
@@ -71,10 +73,32 @@ def test_rows_with_and_without_the_lists_of_think(
     writes = "thinker" if other else "direct"
     assert servers.asked == [("direct", False), (writes, True), ("thinker", False)]
     assert heard.count("triggers of think" if other else "triggers of il_sft") == 1
-    assert about == {"checkpoint": writes, "asked": 2, "filled": 2, "reasoning": False, "drops": {}}
+    assert about == {"checkpoint": writes, "asked": 2, "taught": 0, "filled": 2, "reasoning": False, "drops": {}}
     assert lists.suggest([case]) == compared.suggest([case]) == [["monitor arm"]]
     assert tuple(found) == tuple(row for row in ROWS if not row.endswith(CALIBRATED))
     assert found[THINK] == ["dog food"]
     assert {"dog food", "monitor arm"} <= set(found[MERGED][:3])
     assert "monitor arm" in found[WITHOUT_THINK][:2]
     assert not {"dog food", "monitor arm"} & set(found[WITHOUT][:2])
+
+
+def test_a_lesson_is_not_asked_for(journey_data: Dataset, split: Split, tmp_path: Path) -> None:
+    """What triggers lead to is the teacher's where it said something, and the model's where not."""
+    (tmp_path / "direct").mkdir()
+    (tmp_path / "direct" / "config.json").write_text('{"max_position_embeddings": 512}')
+    case = Case("c", {}, [Act("click", CUT - DAY, "camping stove-item")], ("dog food",))
+    trigger = item_trigger("camping stove-item")
+    lessons = {trigger: Lesson(trigger, "", "goes with light", ["desk lamp"], "wise")}
+    servers = Servers()
+    with closing(learned.catalogue(journey_data, split, tmp_path)) as catalogue:
+        triggers = select(journey_data.root, 100, 1_000_000, 80.0, learning=True).prompts
+        asker = Asker(
+            replace(split, test=[case]), triggers, catalogue, Settings(), None, lambda *_: None, serve=servers.serve,
+            lessons=lessons,
+        )  # fmt: skip
+        _, rows, about = asker.served("il_sft", tmp_path / "direct", None, servers.answer)
+        found = {row.name: row.suggest([case])[0] for row in rows}
+    assert (about["asked"], about["taught"], about["filled"]) == (1, 1, 2)
+    assert found[THINK] == ["desk lamp"]
+    assert found[NO_LIST][0] == "desk lamp"
+    assert found[UNLED][0] == "sleeping bag"

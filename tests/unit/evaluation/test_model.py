@@ -141,8 +141,7 @@ def test_merged_is_what_a_request_would_answer(journey_data: Dataset, catalogue:
     item = "camping stove-item"
     case = Case("c", {"segment": "segment 0"}, [Act("click", CUT - DAY, item)], ("x",))
     asked = wanted(select(journey_data.root, 100, 1_000_000, 80.0, learning=True).prompts, [case], catalogue)
-    (prompt,) = (one.prompt for one in asked if one.trigger == item_trigger(item))
-    answers = {prompt: Generation("sleeping bag\nzzz", 3, truncated=False)}
+    answers = {item_trigger(item): Generation("sleeping bag\nzzz", 3, truncated=False)}
     x2q = trigger_lists(asked, answers, catalogue.refuses, Counter())
     assert {key: [one.query for one in queries] for key, queries in x2q.items()} == {
         item_trigger(item): ["sleeping bag"]
@@ -166,8 +165,8 @@ def test_lists_with_reasons_are_read_as_the_think_job_reads_them(catalogue: Cata
     """By the prompt that asked; one without reasons is counted, and no list."""
     one, other = (with_reasons(render_x2q_item(title, "all")) for title in ("tent", "lamp"))
     answers = {
-        one: Generation("goes with bags<hints>sleeping bag\nzzz", 6, truncated=False),
-        other: Generation("sleeping bag", 2, truncated=False),
+        "item:1": Generation("goes with bags<hints>sleeping bag\nzzz", 6, truncated=False),
+        "item:2": Generation("sleeping bag", 2, truncated=False),
     }
     drops: Counter[str] = Counter()
     asked = [TriggerPrompt("item:1", one), TriggerPrompt("item:2", other)]
