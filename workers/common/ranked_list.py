@@ -14,7 +14,7 @@ from service.ranking.filter import reject_reason
 from service.ranking.merge import ranked_score
 from service.ranking.shopper_context import ShopperContext
 from workers.common.list_parser import LIST_SIZE
-from workers.common.prompt import CANDIDATES_KEY, PLAIN_KEY, TAUGHT
+from workers.common.prompt import CANDIDATES_KEY, LINE_TOKEN_KEY, PLAIN_KEY, TAUGHT
 
 
 class Ranker(Protocol):
@@ -83,10 +83,12 @@ def ranking_settings(model: Path, ranker: Path | None) -> dict[str, str]:
 
     With the CTR ranker beside the checkpoint, lists lean towards clicks.
     """
+    penalties = {f"AIGQ_VLLM_{name.upper()}": str(value) for name, value in penalties_of(model).items()}
     if ranker is None:
-        return {}
+        return penalties
     ctr = shipped_ctr(model)
     return {
+        **penalties,
         "AIGQ_DIRECT_RANKER": str(ranker),
         "AIGQ_DIRECT_CANDIDATES": str(candidates_taught(model)),
         **({} if ctr is None else {"AIGQ_DIRECT_CTR": str(ctr)}),
@@ -109,6 +111,15 @@ def plain_taught(model: Path) -> bool:
         ArtefactError: its config.json (an adapter's aigq.json) is missing or broken.
     """
     return bool(_config(model, PLAIN_KEY))
+
+
+def penalties_of(model: Path) -> dict[str, float]:
+    """Return the settings of `vllm` that a checkpoint or adapter needs otherwise: none where a line's end is a token.
+
+    Raises:
+        ArtefactError: its config.json (an adapter's aigq.json) is missing or broken.
+    """
+    return dict.fromkeys(("presence_penalty", "frequency_penalty"), 0.0) if _config(model, LINE_TOKEN_KEY) else {}
 
 
 def _config(model: Path, key: str) -> int:

@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerFast
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from workers.common.prompt import CANDIDATES_KEY, HINTS, PLAIN_KEY, SEPARATOR
+from workers.common.prompt import CANDIDATES_KEY, HINTS, LINE_TOKEN_KEY, PLAIN_KEY, SEPARATOR
 from workers.training import base, runs
 from workers.training.composed import Composition
 from workers.training.loss_log import LossLog, plot_loss
@@ -196,6 +196,7 @@ def train(
         table.data = composition.compose(table.data)
     setattr(model.config, CANDIDATES_KEY, recipe.data.candidates)
     setattr(model.config, PLAIN_KEY, recipe.data.plain)
+    setattr(model.config, LINE_TOKEN_KEY, composition is None)
     with runs.replacing(work, out, figures) as staging:
         if base.save(trainer, staging):
             tokenizer.save_pretrained(staging)

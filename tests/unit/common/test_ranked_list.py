@@ -10,7 +10,14 @@ from service.contracts.text import near_key
 from service.ranking.merge import rank_score
 from tests.support import QUERIES
 from workers.common.list_parser import LIST_SIZE
-from workers.common.ranked_list import candidates_taught, open_ranker, plain_taught, ranked_list
+from workers.common.ranked_list import (
+    candidates_taught,
+    open_ranker,
+    penalties_of,
+    plain_taught,
+    ranked_list,
+    ranking_settings,
+)
 
 
 def test_what_may_not_be_shown_is_left_out() -> None:
@@ -49,3 +56,15 @@ def test_a_checkpoint_says_what_prompts_it_was_taught_by(tmp_path: Path) -> None
     for ask in (candidates_taught, plain_taught):
         with pytest.raises(ArtefactError, match=r"config\.json: is not a checkpoint's"):
             ask(tmp_path)
+
+
+def test_lists_whose_lines_end_in_a_token_are_not_penalised(tmp_path: Path) -> None:
+    """A penalty on what was written would forbid the second line's end; regression: such lists had one line or two."""
+    (tmp_path / "config.json").write_text('{"aigq_line_token": true}', encoding="utf-8")
+    assert penalties_of(tmp_path) == {"presence_penalty": 0.0, "frequency_penalty": 0.0}
+    assert ranking_settings(tmp_path, None) == {
+        "AIGQ_VLLM_PRESENCE_PENALTY": "0.0",
+        "AIGQ_VLLM_FREQUENCY_PENALTY": "0.0",
+    }
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    assert penalties_of(tmp_path) == {}, "as the settings say"

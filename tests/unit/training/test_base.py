@@ -20,7 +20,7 @@ from service.contracts.errors import ArtefactError, ConfigError
 from service.ranking.shopper_context import ShopperContext
 from tests.unit.training.twins import ROWS, TWINS, LikesVariety, losses, scores, train, twin
 from workers.common.prompt import PROMPT_TOKENS, REASONS, SEPARATOR
-from workers.common.ranked_list import candidates_taught, plain_taught
+from workers.common.ranked_list import candidates_taught, penalties_of, plain_taught
 from workers.training import base, card
 from workers.training.commands import app
 from workers.training.occasions import Occasion
@@ -64,6 +64,7 @@ def test_a_recipe_from_base_to_merged_model(name: str, tmp_path: Path) -> None:
     assert config["architectures"] == [json.loads((tmp_path / "base" / "config.json").read_text())["architectures"][0]]
     assert "quantization_config" not in config
     assert (candidates_taught(whole), plain_taught(whole)) == (7, True)
+    assert penalties_of(whole) == {"presence_penalty": 0.0, "frequency_penalty": 0.0}, "its lines end in a token"
 
     card.write(out, recipe, {"source": "test"}, figures, "base")
     told = (out / "README.md").read_text(encoding="utf-8")
