@@ -25,7 +25,7 @@ CANDIDATES_KEY: Final = "aigq_candidates"
 """In a checkpoint's config.json: how many candidates prompts told when it was taught."""
 PLAIN_KEY: Final = "aigq_plain"
 """And whether they told shoppers in plain language (`render_plain`)."""
-LINE_TOKEN_KEY: Final = "aigq_line_token"
+LINE_TOKEN_KEY: Final = "aigq_line_token"  # noqa: S105  (no password)
 """And whether a line's end is always a token of its own, as with every base: penalties on repetition forbid it."""
 PROMPT_KEYS: Final = (CANDIDATES_KEY, PLAIN_KEY, LINE_TOKEN_KEY)
 """What a checkpoint says of the prompts and lists that it was taught by."""
