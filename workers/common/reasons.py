@@ -146,6 +146,6 @@ def read_lessons(path: Path, made_from: Mapping[str, Any]) -> Iterator[Lesson]:
         yield Lesson(**row)
 
 
-def lessons_by_trigger(path: Path | None, dataset: Dataset) -> dict[Trigger, Lesson]:
-    """Return the lessons of a file, if one is named, that was distilled from a dataset; see `read_lessons`."""
-    return {} if path is None else {one.trigger: one for one in read_lessons(path, dataset.provenance())}
+def lessons_by_trigger(path: Path | None, data: Path) -> dict[Trigger, Lesson]:
+    """Return the lessons of a file, if one is named, that was distilled from the dataset in `data`: `read_lessons`."""
+    return {} if path is None else {one.trigger: one for one in read_lessons(path, Dataset(data).provenance())}

@@ -100,7 +100,7 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Evaluation:
     seconds: dict[str, float] = {}
     dataset = Dataset(plan.data or sample_shop())
     with timed(seconds, "read"):
-        split, lessons = _split(dataset, plan), lessons_by_trigger(plan.lessons, dataset)
+        split, lessons = _split(dataset, plan), lessons_by_trigger(plan.lessons, dataset.root)
     with timed(seconds, "baselines"):
         baselines = list(tuned_baselines(split, plan.seed, lambda name, total: advance(name, 1, total)))
         suggested = {one.name: Suggested.by(one, split.test) for one in baselines}

@@ -22,7 +22,6 @@ from service.contracts.redis import check_partitions, make_redis
 from service.contracts.settings import Settings, load_settings
 from service.ranking.catalogue import open_catalogue
 from workers.common import triggers
-from workers.common.dataset import Dataset
 from workers.common.engine import EngineName, make_engine
 from workers.common.prompt import PROMPT_TOKENS, REASONING_TOKENS
 from workers.common.reasons import lessons_by_trigger
@@ -62,7 +61,7 @@ def publish(
     Lists whose context has not changed are copied from the current version, or from a run that was stopped.
     """
     settings = load_settings(config)
-    known = lessons_by_trigger(lessons, Dataset(data))
+    known = lessons_by_trigger(lessons, data)
     catalogue = open_catalogue(settings.service)
     columns = (
         TextColumn("x2q"), BarColumn(), MofNCompleteColumn(), TextColumn("triggers"), TimeRemainingColumn(),
