@@ -21,10 +21,9 @@ from service.ranking.candidates import (
     RECENT_EVENTS,
     LiveTrigger,
     Written,
-    live_triggers,
     referrer_trigger,
     refusal_of,
-    segment_triggers,
+    request_triggers,
     written_of,
 )
 from service.ranking.diversity import WINDOW, diversify
@@ -151,7 +150,7 @@ def _count(proposals: Sequence[Proposal], hints: Sequence[Candidate], degraded: 
 def _triggers(
     state: State, query: HintsQuery, behaviour: Sequence[BehaviourEntry], profile: Mapping[str, str]
 ) -> list[LiveTrigger]:
-    triggers = live_triggers(behaviour, state.catalogue, CO_CLICK_TRIGGERS) or segment_triggers(profile)
+    triggers = request_triggers(behaviour, profile, state.catalogue)
     if query.referrer is None:
         return triggers
     return [referrer_trigger(query.referrer, state.catalogue, time.time()), *triggers][:CO_CLICK_TRIGGERS]

@@ -78,6 +78,13 @@ def segment_triggers(profile: Mapping[str, str]) -> list[LiveTrigger]:
     return [LiveTrigger((segment_trigger(segment),), 0.0)] if segment else []
 
 
+def request_triggers(
+    behaviour: Sequence[BehaviourEntry], profile: Mapping[str, str], catalogue: Catalogue
+) -> list[LiveTrigger]:
+    """Return what a request looks at: the latest triggers, or the segment of who has done nothing."""
+    return live_triggers(behaviour, catalogue, CO_CLICK_TRIGGERS) or segment_triggers(profile)
+
+
 def referrer_trigger(query: str, catalogue: Catalogue, now: float) -> LiveTrigger:
     """Return what a search elsewhere stands for: that query here, else the category of what it finds here."""
     category = catalogue.query_category(normalise(query))

@@ -81,7 +81,7 @@ def shipped_ctr(model: Path) -> Path | None:
 def ranking_settings(model: Path, ranker: Path | None) -> dict[str, str]:
     """Return the environment of a worker that ranks by `ranker`, if any, and tells as was taught to a checkpoint.
 
-    With the CTR ranker beside the checkpoint, lists lean towards clicks.
+    With the CTR ranker beside the checkpoint, lists lean towards clicks. Penalties are as the checkpoint needs them.
     """
     penalties = {f"AIGQ_VLLM_{name.upper()}": str(value) for name, value in penalties_of(model).items()}
     if ranker is None:

@@ -21,6 +21,7 @@ from service.contracts.keys import (
     segment_trigger,
     trigger_kind,
 )
+from service.contracts.settings import Settings
 from service.contracts.text import normalise
 from service.ranking.filter import reject_reason
 from workers.common.dataset import Dataset
@@ -97,6 +98,12 @@ def select(
         spent += cost
         items_left -= is_item
     return Selection(chosen, _covered(chosen, found))
+
+
+def select_learnable(dataset: Path, settings: Settings) -> Sequence[TriggerPrompt]:
+    """Return the triggers that `aigq think publish` would choose, had it only what may be learned."""
+    think = settings.think
+    return select(dataset, think.max_items, think.token_budget, settings.vllm.max_tokens, learning=True).prompts
 
 
 def _tokens(one: TriggerPrompt, list_tokens: float) -> float:

@@ -77,7 +77,8 @@ class Asker:
         some = wanted(self.triggers, self.split.test, self.catalogue)
         if self.settings.think.reasoning:
             some = [replace(one, prompt=with_reasons(one.prompt)) for one in some]
-        taught = {one.trigger: self.lessons[one.trigger] for one in some if one.trigger in self.lessons}
+        known = self.lessons
+        taught = {one.trigger: answer_of(known[one.trigger], one.prompt) for one in some if one.trigger in known}
         prompts = {one.trigger: one.prompt for one in some if one.trigger not in taught}
         with self._server(name, path, given=True) as vllm:
             lists = self._lists(vllm, name, path, how)
@@ -85,8 +86,7 @@ class Asker:
         if think:
             with self._server(THINK, think) as vllm:
                 written = self._asked(asks(vllm), prompts, f"triggers of {THINK}", how)
-        answers = {key: written[prompt] for key, prompt in prompts.items() if prompt in written}
-        answers |= {one.trigger: answer_of(taught[one.trigger], one.prompt) for one in some if one.trigger in taught}
+        answers = taught | {key: written[prompt] for key, prompt in prompts.items() if prompt in written}
         drops: Counter[str] = Counter()
         x2q = trigger_lists(some, answers, self.catalogue.refuses, drops)
         about = {

@@ -54,7 +54,7 @@ def evaluate(
         typer.Option(help="of aigq think distil: what triggers lead to, as aigq think publish --lessons has it"),
     ] = None,
     think: Annotated[
-        Path | None, typer.Option(help="checkpoint that writes the lists of items and categories; default: MODEL")
+        Path | None, typer.Option(help="checkpoint that writes the lists of triggers; default: MODEL")
     ] = None,
     baselines_only: Annotated[bool, typer.Option("--baselines-only", help="no model, no vLLM")] = False,
     cases: Annotated[int, typer.Option(min=1, help="test shoppers, at most")] = 2000,

@@ -13,21 +13,18 @@ from service.contracts.codecs import QUERY_TYPES, BehaviourEntry, ScoredQuery
 from service.contracts.keys import Trigger
 from service.ranking.calibration import BY_HAND, Calibration
 from service.ranking.candidates import (
-    CO_CLICK_TRIGGERS,
     MAX_TRIGGERS,
     POPULAR_MADE,
     POPULAR_SPARE,
     RECENT_EVENTS,
-    LiveTrigger,
     Written,
     from_co_click,
     from_popular,
     from_text,
     from_u2q,
     from_x2q,
-    live_triggers,
     refusal_of,
-    segment_triggers,
+    request_triggers,
 )
 from service.ranking.catalogue import Catalogue
 from service.ranking.merge import Row, merge, rows
@@ -70,13 +67,9 @@ def behaviour_of(case: Case) -> list[BehaviourEntry]:
 
 def wanted(chosen: Sequence[TriggerPrompt], cases: Sequence[Case], catalogue: Catalogue) -> list[TriggerPrompt]:
     """Return what of the triggers `chosen` for the Think job the cases look up."""
-    keys = {key for case in cases for live in triggers_of(case, catalogue)[:MAX_TRIGGERS] for key in live.keys}
+    asking = (request_triggers(behaviour_of(case), case.profile, catalogue) for case in cases)
+    keys = {key for triggers in asking for live in triggers[:MAX_TRIGGERS] for key in live.keys}
     return [one for one in chosen if one.trigger in keys]
-
-
-def triggers_of(case: Case, catalogue: Catalogue) -> list[LiveTrigger]:
-    """Return the triggers of a request: the latest, or the segment of who has done nothing."""
-    return live_triggers(behaviour_of(case), catalogue, CO_CLICK_TRIGGERS) or segment_triggers(case.profile)
 
 
 def trigger_lists(
@@ -121,7 +114,7 @@ class Merged:
         behaviour = behaviour_of(case)
         exclude = recently_searched(case.history[-RECENT_EVENTS:]) if novel else []
         proposals = from_u2q(self._written(case, novel=novel))
-        triggers = triggers_of(case, self.catalogue)
+        triggers = request_triggers(behaviour, case.profile, self.catalogue)
         written = Written(self.now) if self.listed else None
         proposals += from_x2q(triggers[:MAX_TRIGGERS], self._list_of, written)
         if self.retrieval:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +23,7 @@ from workers.common.dataset import ITEMS, Dataset
 from workers.common.ranked_list import Ranker, open_ranker, shipped_ctr, shipped_ranker
 from workers.common.reasons import lessons_by_trigger
 from workers.common.timed import timed
-from workers.common.triggers import TriggerPrompt, select
+from workers.common.triggers import select_learnable
 from workers.evaluation import checkpoint, learned
 from workers.evaluation.ask import URL, Advance, Asker, Rendered
 from workers.evaluation.baselines import NAMES, tuned_baselines
@@ -115,7 +115,14 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Evaluation:
                     weights.append(calibrate(catalogue, dataset, weigher, advance=partial(advance, "weigh sources")))
                     report["calibration"] = weights[-1].as_json()
                 asker = Asker(
-                    split, _triggers(dataset, settings), catalogue, settings, ranker, advance, weights, lessons=lessons
+                    split,
+                    select_learnable(dataset.root, settings),
+                    catalogue,
+                    settings,
+                    ranker,
+                    advance,
+                    weights,
+                    lessons,
                 )
                 for place, (name, path) in enumerate(plan.models.items()):
                     how = likeliest if name in plan.next_query else generate
@@ -166,11 +173,6 @@ def _beside(plan: Plan, shipped: Callable[[Path], Path | None]) -> Path | None:
 def _ranker(plan: Plan, ctr: Path | None) -> Ranker | None:
     folder = plan.ranker or _beside(plan, shipped_ranker)
     return None if folder is None else open_ranker(folder, ctr)
-
-
-def _triggers(dataset: Dataset, settings: Settings) -> Sequence[TriggerPrompt]:
-    think = settings.think
-    return select(dataset.root, think.max_items, think.token_budget, settings.vllm.max_tokens, learning=True).prompts
 
 
 def _split(dataset: Dataset, plan: Plan) -> Split:

@@ -176,7 +176,7 @@ class Distiller:
             self.drops[wrong] += 1
             return []
         written = Generation("\n".join(" ".join(query.split()) for query in found.queries), 0, truncated=False)
-        kept = parse_list(written, self.drops, self._refuses, [] if one.query is None else [one.query])
+        kept = parse_list(written, self.drops, self._refuses, one.excluded)
         if len(kept) < MIN_QUERIES:
             self.drops["few_queries"] += 1
             return []

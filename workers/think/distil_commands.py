@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
@@ -16,14 +16,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service.contracts.errors import ArtefactError, ConfigError
-from service.contracts.settings import Settings, load_settings
+from service.contracts.settings import load_settings
 from service.ranking.inverted_index import InvertedIndex
-from workers.common import triggers
 from workers.common.artefacts import read_items
 from workers.common.dataset import Dataset
 from workers.common.item_text import texts
 from workers.common.learning import anonymity_floor, read_events
 from workers.common.reasons import Lesson, write_lessons
+from workers.common.triggers import TriggerPrompt, select_learnable
 from workers.think import knowledge
 from workers.think.distil import Answers, Distiller, Report
 from workers.think.evidence import Logs
@@ -77,7 +77,7 @@ def distil(
     with ExitStack() as stack:
         bar = stack.enter_context(Progress(*columns, console=Console(stderr=True)))
         task = bar.add_task("lessons", total=None)
-        chosen = _triggers(data, settings, max_triggers)
+        chosen = select_learnable(data, settings)[:max_triggers]
         report = Report(knowledge.NAME if endpoint is None else endpoint.name, len(chosen))
         distiller = _distiller(dataset, report, stack)
         bar.update(task, total=len(chosen))
@@ -102,13 +102,6 @@ def distil(
     _tell(out, report, as_json=as_json)
 
 
-def _triggers(data: Path, settings: Settings, limit: int | None) -> list[triggers.TriggerPrompt]:
-    """Return the triggers that publish would choose, had it only what may be learned."""
-    think = settings.think
-    chosen = triggers.select(data, think.max_items, think.token_budget, settings.vllm.max_tokens, learning=True)
-    return list(chosen.prompts[:limit])
-
-
 def _distiller(dataset: Dataset, report: Report, stack: ExitStack) -> Distiller:
     events, items = read_events(dataset), read_items(dataset.root)
     path = Path(stack.enter_context(TemporaryDirectory())) / "words.mdb"
@@ -121,7 +114,7 @@ def _distiller(dataset: Dataset, report: Report, stack: ExitStack) -> Distiller:
 
 async def _asked(
     distiller: Distiller,
-    chosen: list[triggers.TriggerPrompt],
+    chosen: Sequence[TriggerPrompt],
     endpoint: Endpoint,
     budget: Budget,
     answers: Answers,

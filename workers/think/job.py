@@ -196,10 +196,8 @@ class Job:
         known = [prompts[key] for key in prompts if key in self._lessons and key not in filled]
         for start in range(0, len(known), _COPY_BATCH):
             some = known[start : start + _COPY_BATCH]
-            lists = self._lists(((one, answer_of(self._lessons[one.trigger], one.prompt)) for one in some), self._drops)
-            await self._store.stage(version, lists, contexts, self._reasons)
-            self._reasons.clear()
-            filled.update({key: len(value.queries) for key, value in lists.items()})
+            answered = ((one, answer_of(self._lessons[one.trigger], one.prompt)) for one in some)
+            await self._stage(version, answered, contexts, filled)
 
     async def _model_changed(self, source: str, probes: Sequence[TriggerPrompt]) -> bool:
         """Whether the model, of the same name, writes other lists than it did: most of a few, asked anew.
@@ -227,14 +225,24 @@ class Job:
         """Generate what is not filled and has no lesson, and note the sizes of the lists in `filled`."""
         wanted = [one for key, one in prompts.items() if key not in filled and key not in self._lessons]
         async for answers in self._engine([one.prompt for one in wanted], self._settings.think.batch_size):
-            lists = self._lists(((wanted[at], generation) for at, generation in answers), self._drops)
-            await self._store.stage(version, lists, contexts, self._reasons)
-            self._reasons.clear()
-            filled.update({key: len(value.queries) for key, value in lists.items()})
+            await self._stage(version, ((wanted[at], generation) for at, generation in answers), contexts, filled)
             report.tokens += sum(generation.tokens for _, generation in answers if generation is not None)
             report.generated += len(answers)
             left = len(wanted) - report.generated
             progress(Progress(len(prompts) - left, round(left * report.tokens / report.generated)))
+
+    async def _stage(
+        self,
+        version: str,
+        answered: Iterable[tuple[TriggerPrompt, Generation | None]],
+        contexts: Mapping[Trigger, str],
+        filled: dict[Trigger, int],
+    ) -> None:
+        """Keep the lists that came out, and note their sizes in `filled`."""
+        lists = self._lists(answered, self._drops)
+        await self._store.stage(version, lists, contexts, self._reasons)
+        self._reasons.clear()
+        filled.update({key: len(value.queries) for key, value in lists.items()})
 
     def _lists(
         self, answered: Iterable[tuple[TriggerPrompt, Generation | None]], drops: Counter[str]

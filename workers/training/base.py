@@ -135,9 +135,18 @@ def _small(model: Any, base: str) -> Any:
     return model
 
 
-def under_adapter(model: Any) -> Any:
-    """Return the model that an adapter is laid into, which computes with it; any other model as it is."""
-    return model.get_base_model() if isinstance(model, PeftModel) else model
+def scores_after(
+    model: Any, ids: torch.Tensor, places: torch.Tensor, attention_mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return the scores of what follows each of the `places`, (places, vocabulary); a model's adapter has its part.
+
+    ids (batch, tokens); places (batch, tokens - 1), true where the next token is asked for. Only those are projected to
+    the vocabulary: without Triton, TRL projects every token, prompts and padding too.
+    """
+    whole: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    known = whole.base_model(input_ids=ids, attention_mask=attention_mask, use_cache=False)
+    found: torch.Tensor = whole.get_output_embeddings()(known.last_hidden_state[:, :-1][places])
+    return found
 
 
 def _base_of(adapter: Path) -> str:

@@ -159,13 +159,12 @@ class ListPolicyTrainer(GRPOTrainer):
     def _score_written(
         self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, written: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Score written tokens only: without Triton, TRL scores prompts and padding too, at thrice a step's time."""
+        """Score written tokens only: TRL's way takes thrice a step's time here."""
         count = written.shape[1]
-        model = base.under_adapter(self.accelerator.unwrap_model(model))
+        places = torch.nn.functional.pad(written, (input_ids.shape[1] - 1 - count, 0))
         with self.accelerator.autocast():
-            known = model.base_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
-            states = known.last_hidden_state[:, -count - 1 : -1][written]
-            scores = (model.get_output_embeddings()(states) / self.temperature).float().log_softmax(-1)
+            raw = base.scores_after(self.accelerator.unwrap_model(model), input_ids, places, attention_mask)
+            scores = (raw / self.temperature).float().log_softmax(-1)
         logps = scores.gather(-1, input_ids[:, -count:][written].unsqueeze(-1)).squeeze(-1)
         entropies = -(scores.exp() * scores).sum(-1)
         zeros = logps.new_zeros(written.shape)

@@ -102,10 +102,7 @@ class ListTrainer(SFTTrainer):
         Rows are padded on the right and attention is causal: what is learned sees no padding, so there is no mask.
         """
         if self.composition is None:
-            whole = base.under_adapter(self.accelerator.unwrap_model(model))
-            states = whole.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-            scored: torch.Tensor = whole.get_output_embeddings()(states[learned])
-            return scored
+            return base.scores_after(self.accelerator.unwrap_model(model), ids, learned)
         table = self.composition.compose(model.get_input_embeddings().weight)
         output = model.model(inputs_embeds=torch.nn.functional.embedding(ids, table))
         states = output.last_hidden_state[:, :-1]  # (batch, tokens - 1, width)
