@@ -10,6 +10,8 @@ What differs from the paper (arXiv 2603.19710, section 4; what it does not tell 
   tokens, within [1/2, 2]: sure tokens move little, unsure ones may. Switch: `adaptive_clip`.
 - *Dynamic entropy regularisation: TRL's controller (Skywork-OR1, arXiv 2505.22312), a bonus that grows while the
   entropy is below `entropy_target`. Switch: `dynamic_entropy`.
+- *Lists are drawn as they are served: no query twice where queries are tokens (`workers.training.repeats`), and not much
+  warmer than served lists, which are greedy (`temperature`).
 - No KL term (beta 0): the reward's likeness to labels keeps the model near its start.
 - No reward for a query's length: labels are as long as shoppers search, and likeness to them says so. How many of ten
   places are filled is part of the list's reward.
@@ -28,6 +30,7 @@ What differs from the paper (arXiv 2603.19710, section 4; what it does not tell 
 - The weighting that makes queries equal is folded into advantages, so the entropy bonus stays a mean over tokens.
 """
 
+import functools
 import hashlib
 import math
 import time
@@ -38,7 +41,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch.distributed.tensor import DTensor
-from transformers import PreTrainedTokenizerFast
+from transformers import LogitsProcessorList, PreTrainedTokenizerFast
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from workers.common.prompt import HINTS, REASONS, SEPARATOR
@@ -57,6 +60,7 @@ from workers.training.grpo_arguments import arguments
 from workers.training.loss_log import LossLog, plot_rewards
 from workers.training.occasions import Occasion, Rewarder
 from workers.training.recipe import GrpoRecipe, Recipe
+from workers.training.repeats import NoRepeats
 from workers.training.rewards import FLOOR, Written
 from workers.training.sft import ATTENTION
 from workers.training.tokenizer import openings
@@ -74,7 +78,17 @@ class ListPolicyTrainer(GRPOTrainer):
         self._occasions, self._judge, self._recipe, self._tokenizer = occasions, judge, recipe, tokenizer
         self._clip = (recipe.epsilon_low, recipe.epsilon_high)
         separators = tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"]
-        self._openings = frozenset([*separators, *openings(tokenizer)])
+        whole_queries = openings(tokenizer)
+        self._openings = frozenset([*separators, *whole_queries])
+        self._no_repeats: NoRepeats | None = None
+        if whole_queries and recipe.vllm == "off":
+            mark: Any = tokenizer.convert_tokens_to_ids(HINTS)
+            self._no_repeats = NoRepeats(whole_queries, mark, int(tokenizer.pad_token_id or 0))
+
+    def draw_as_served(self, model: Any) -> None:
+        """Have lists drawn from `model` without repetitions, if its queries are tokens; TRL has no setting for it."""
+        if self._no_repeats is not None:
+            model.generate = functools.partial(model.generate, logits_processor=LogitsProcessorList([self._no_repeats]))
 
     def score(self, place: Sequence[int], completion_ids: Sequence[list[int]]) -> list[float | None]:
         """Judge completions, keep what `_generate_and_score_completions` needs, and return a number each, for logs."""
@@ -164,7 +178,10 @@ class ListPolicyTrainer(GRPOTrainer):
         places = torch.nn.functional.pad(written, (input_ids.shape[1] - 1 - count, 0))
         with self.accelerator.autocast():
             raw = base.scores_after(self.accelerator.unwrap_model(model), input_ids, places, attention_mask)
-            scores = (raw / self.temperature).float().log_softmax(-1)
+            scores = (raw / self.temperature).float()
+            if self._no_repeats is not None:
+                scores = self._no_repeats.bar(scores, input_ids, written)
+            scores = scores.log_softmax(-1)
         logps = scores.gather(-1, input_ids[:, -count:][written].unsqueeze(-1)).squeeze(-1)
         entropies = -(scores.exp() * scores).sum(-1)
         zeros = logps.new_zeros(written.shape)
@@ -244,6 +261,7 @@ def train(
         callbacks=[LossLog(work / "loss.jsonl")],
     )
     trainer.set_up(occasions, judge, stage, tokenizer)
+    trainer.draw_as_served(model)
     if stage.vllm != "off":
         engine: Any = trainer.vllm_generation
         named = engine._iter_named_params  # noqa: SLF001  (no other place where TRL names weights)
