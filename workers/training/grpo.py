@@ -10,8 +10,8 @@ What differs from the paper (arXiv 2603.19710, section 4; what it does not tell 
   tokens, within [1/2, 2]: sure tokens move little, unsure ones may. Switch: `adaptive_clip`.
 - *Dynamic entropy regularisation: TRL's controller (Skywork-OR1, arXiv 2505.22312), a bonus that grows while the
   entropy is below `entropy_target`. Switch: `dynamic_entropy`.
-- *Lists are drawn as they are served: no query twice where queries are tokens (`workers.training.repeats`), and not much
-  warmer than served lists, which are greedy (`temperature`).
+- *Lists are drawn nearly as they are served, which is greedy and without repetitions: at a low `temperature`, and no
+  query twice where queries are tokens (`workers.training.repeats`).
 - No KL term (beta 0): the reward's likeness to labels keeps the model near its start.
 - No reward for a query's length: labels are as long as shoppers search, and likeness to them says so. How many of ten
   places are filled is part of the list's reward.

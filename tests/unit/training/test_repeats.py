@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoModelForCausalLM, Qwen3Config
 
 from workers.common.prompt import HINTS
 from workers.training.recipe import GrpoRecipe
@@ -57,9 +57,8 @@ def test_no_list_has_a_query_twice() -> None:
     tokenizer = train_tokenizer(["tent lamp rope"], 340, ["\ntent", "\nlamp", "\nrope"])
     torch.manual_seed(3)
     sizes: dict[str, Any] = {"num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 8}
-    model: Any = Qwen3ForCausalLM(
-        Qwen3Config(vocab_size=len(tokenizer), hidden_size=8, intermediate_size=8, **sizes)
-    ).eval()
+    from_config: Any = AutoModelForCausalLM.from_config  # has no types
+    model = from_config(Qwen3Config(vocab_size=len(tokenizer), hidden_size=8, intermediate_size=8, **sizes))
     queries = set(openings(tokenizer))
     with torch.no_grad():
         model.lm_head.weight.zero_()  # all tokens are as likely, but for
