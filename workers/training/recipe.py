@@ -99,13 +99,13 @@ class StageRecipe(_Section):
 class RewardWeights(_Section):
     """What counts how much in a reward (`workers.training.rewards`)."""
 
-    ctr: float = Field(default=0.25, ge=0, description="of the predicted chance of a click, over the usual one")
+    ctr: float = Field(default=0.5, ge=0, description="of the predicted chance of a click, over the usual one")
     expected: float = Field(
-        default=1.0, ge=0, description="of being searched next as production expects, over its usual"
+        default=2.0, ge=0, description="of being searched next as production expects, over its usual"
     )
     rouge: float = Field(default=0.25, ge=0, description="of the likeness to the label")
-    found: float = Field(default=0.5, ge=0, description="of being one of the next searches, word for word")
-    sequence: float = Field(default=0.5, ge=0, description="lambda: of the list's reward beside its queries'")
+    found: float = Field(default=1.0, ge=0, description="of being one of the next searches, word for word")
+    sequence: float = Field(default=1.5, ge=0, description="lambda: of the list's reward beside its queries'")
 
 
 class GrpoRecipe(_Section):
@@ -117,7 +117,7 @@ class GrpoRecipe(_Section):
     parts: int = Field(default=1, ge=1, description="a step's lists are learned in so many parts, for less memory")
     iterations: int = Field(default=2, ge=1, description="steps on the same lists; clipping acts from the second on")
     learning_rate: float = Field(gt=0, lt=1, description="at its peak; it falls as a cosine")
-    temperature: float = Field(default=1.0, gt=0, description="of the drawn lists")
+    temperature: float = Field(default=0.6, gt=0, description="of the drawn lists; served ones are greedy")
     max_tokens: int = Field(default=80, ge=8, description="token cap of a drawn list")
     max_tokens_reasoned: int = Field(default=192, ge=8, description="and where some are drawn with reasons")
     triggers: float = Field(default=0.0, ge=0, le=1, description="share of lists drawn for items and categories")
