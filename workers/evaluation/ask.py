@@ -16,7 +16,7 @@ from service.ranking.calibration import BY_HAND, Calibration
 from service.ranking.catalogue import Catalogue
 from workers.common.generator import Generation
 from workers.common.prompt import with_reasons
-from workers.common.ranked_list import Ranker, candidates_taught, plain_taught
+from workers.common.ranked_list import Ranker, candidates_taught, penalties_of, plain_taught
 from workers.common.reasons import Lesson, answer_of
 from workers.common.triggers import TriggerPrompt
 from workers.evaluation.cases import Split
@@ -133,10 +133,11 @@ class Asker:
     @contextmanager
     def _server(self, name: str, path: Path, *, given: bool = False) -> Iterator[VllmSettings]:
         self.advance(f"vLLM for {name}", 0, 1)
+        settings = self.settings.vllm.model_copy(update=penalties_of(path))
         if given and URL in os.environ:
             self.advance(f"vLLM for {name}", 1, 1)
-            yield self.settings.vllm
+            yield settings
             return
-        with self.serve(path, name, self.settings.vllm) as vllm:
+        with self.serve(path, name, settings) as vllm:
             self.advance(f"vLLM for {name}", 1, 1)
             yield vllm

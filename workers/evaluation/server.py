@@ -16,7 +16,6 @@ from service.contracts.errors import ConfigError, GeneratorUnavailable
 from service.contracts.settings import VllmSettings
 from workers.common import vllm_server
 from workers.common.processes import answers, free_port
-from workers.common.ranked_list import penalties_of
 from workers.evaluation.checkpoint import context_length
 
 _READY_S: Final = 300.0
@@ -61,7 +60,7 @@ def serving(model: Path, name: str, settings: VllmSettings) -> Iterator[VllmSett
         try:
             url = f"http://127.0.0.1:{port}"
             _wait(process, url, lambda: _tail(log.fileno()))
-            yield settings.model_copy(update={"url": url, "model": name, "api_key": None, **penalties_of(model)})
+            yield settings.model_copy(update={"url": url, "model": name, "api_key": None})
         finally:
             _stop(process)
 

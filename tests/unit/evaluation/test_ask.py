@@ -102,3 +102,34 @@ def test_a_lesson_is_not_asked_for(journey_data: Dataset, split: Split, tmp_path
     assert found[THINK] == ["desk lamp"]
     assert found[NO_LIST][0] == "desk lamp"
     assert found[UNLED][0] == "sleeping bag"
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_penalties_are_as_the_checkpoint_needs_them(
+    journey_data: Dataset, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, given: bool
+) -> None:
+    """On a server that was started for it and on one that was given: a line's end that is a token may come again."""
+    if given:
+        monkeypatch.setenv("AIGQ_VLLM_URL", "http://localhost:8000")
+    else:
+        monkeypatch.delenv("AIGQ_VLLM_URL", raising=False)
+    seen: list[tuple[float, float]] = []
+    servers = Servers()
+
+    async def answer(
+        settings: VllmSettings, prompts: Sequence[str], advance: Callable[[int], None]
+    ) -> dict[str, Generation]:
+        seen.append((settings.presence_penalty, settings.frequency_penalty))
+        return await servers.answer(settings, prompts, advance)
+
+    case = Case("c", {}, [], ("dog food",))
+    with closing(learned.catalogue(journey_data, split, tmp_path)) as catalogue:
+        asker = Asker(
+            replace(split, test=[case]), [], catalogue, Settings(), None, lambda *_: None, serve=servers.serve
+        )
+        for line_token in (0, 1):
+            (tmp_path / "config.json").write_text(f'{{"aigq_line_token": {line_token}}}')
+            asker.served("il_sft", tmp_path, None, answer)
+    kept = Settings().vllm
+    assert seen == [(kept.presence_penalty, kept.frequency_penalty), (0, 0)]
+    assert kept.presence_penalty > 0
