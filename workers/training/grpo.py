@@ -80,10 +80,11 @@ class ListPolicyTrainer(GRPOTrainer):
         separators = tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"]
         whole_queries = openings(tokenizer)
         self._openings = frozenset([*separators, *whole_queries])
-        self._no_repeats: NoRepeats | None = None
-        if whole_queries and recipe.vllm == "off":
-            mark: Any = tokenizer.convert_tokens_to_ids(HINTS)
-            self._no_repeats = NoRepeats(whole_queries, mark, int(tokenizer.pad_token_id or 0))
+        hints: Any = tokenizer.convert_tokens_to_ids(HINTS)
+        padding: Any = tokenizer.pad_token_id
+        self._hints = hints
+        barred = whole_queries and recipe.vllm == "off"
+        self._no_repeats = NoRepeats(whole_queries, hints, padding) if barred else None
 
     def draw_as_served(self, model: Any) -> None:
         """Have lists drawn from `model` without repetitions, if its queries are tokens; TRL has no setting for it."""
@@ -120,8 +121,8 @@ class ListPolicyTrainer(GRPOTrainer):
 
     def _rationale(self, ids: list[int]) -> int:
         """Return how many tokens a rationale has, with the `<hints>` that ends it; 0 if that does not parse."""
-        mark: Any = self._tokenizer.convert_tokens_to_ids(HINTS)
-        length = rationale_length(ids, mark, {mark, self._tokenizer.convert_tokens_to_ids(REASONS)})
+        marks = {self._hints, self._tokenizer.convert_tokens_to_ids(REASONS)}
+        length = rationale_length(ids, self._hints, marks)
         said = str(self._tokenizer.decode(ids[: max(0, length - 1)], skip_special_tokens=False))
         return 0 if fault(said.strip()) else length
 

@@ -16,8 +16,6 @@ from workers.training.tokenizer import train as train_tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch, trl and vllm deprecate among themselves
 PADDING, MARK, QUERIES, VOCABULARY = 0, 1, (4, 5, 6, 7), 8
-
-
 TOKENS = st.lists(st.sampled_from([2, 3, *QUERIES]), max_size=8)
 
 
