@@ -83,6 +83,7 @@ class VllmSettings(_Section):
     retries: int = Field(2, ge=0, le=10, description="of a request that failed in a way that may pass")
     chat: bool = Field(default=False, description="ask in plain language through the model's chat template")
     max_tokens: int = Field(96, ge=8, le=4096, description="token cap of one list")
+    reasoning_tokens: int = Field(192, ge=16, le=8192, description="token cap of a rationale (think.reasoning)")
     temperature: float = Field(0.0, ge=0, le=2)
     presence_penalty: float = Field(2.0, ge=0, le=2, description="keeps small models from repeating themselves")
     frequency_penalty: float = Field(2.0, ge=0, le=2, description="the same, where a known query is one token")
@@ -91,7 +92,7 @@ class VllmSettings(_Section):
     def recipe(self) -> tuple[str | bool | float, ...]:
         """All by which the same prompt gets another list; what digests of lists are made from."""
         penalties = (self.presence_penalty, self.frequency_penalty)
-        return (self.model, self.chat, self.max_tokens, self.temperature, *penalties)
+        return (self.model, self.chat, self.max_tokens, self.reasoning_tokens, self.temperature, *penalties)
 
 
 class DirectSettings(_Section):
@@ -124,17 +125,6 @@ class ThinkSettings(_Section):
     max_changed: float = Field(0.5, ge=0, le=1, description="share of lists that may lose half of their queries")
     keep_previous_s: Seconds = Field(6 * 3600, ge=3600, description="life of the replaced version, for rollback")
     reasoning: bool = Field(default=False, description="ask for a rationale before each list; the model must know how")
-    reasoning_tokens: int = Field(192, ge=16, le=8192, description="token cap of a rationale and its list")
-    reasoning_penalty: float = Field(
-        0.0, ge=0, le=2, description="both penalties then: a list says what its rationale said"
-    )
-
-    def asks(self, vllm: VllmSettings) -> VllmSettings:
-        """Return how the model is asked for lists of triggers."""
-        if not self.reasoning:
-            return vllm
-        penalties = dict.fromkeys(("presence_penalty", "frequency_penalty"), self.reasoning_penalty)
-        return vllm.model_copy(update={"max_tokens": self.reasoning_tokens, **penalties})
 
 
 class SinkSettings(_Section):

@@ -21,7 +21,7 @@ _FADE: Final = 0.8
 _WITHIN_S: Final = 2 * 86400.0
 _DAMPING: Final = 3.0
 """Added to a trigger's total, so that a trigger seen rarely does not speak with certainty."""
-_LIFT: Final = 0.15
+LIFT: Final = 0.15
 """How much what is searched everywhere is held back."""
 
 
@@ -53,7 +53,7 @@ def co_click(events: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
         .select(
             "trigger",
             pl.col("next").alias("query"),
-            (pl.col("weight") / (pl.col("total") + _DAMPING) / pl.col("shoppers") ** _LIFT).round(5).alias("score"),
+            (pl.col("weight") / (pl.col("total") + _DAMPING) / pl.col("shoppers") ** LIFT).round(5).alias("score"),
         )
         .sort(["trigger", "score", "query"], descending=[False, True, False])
         .group_by("trigger", maintain_order=True)

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.contracts.errors import GeneratorUnavailable, WrongModel
 from service.contracts.settings import VllmSettings
 from workers.common.generator import Generation, Load
-from workers.common.prompt import PROMPT_TOKENS, REASONS, without_oldest
+from workers.common.prompt import HINTS, PROMPT_TOKENS, REASONS, without_oldest
 from workers.common.spoken import spoken
 
 _MAX_DETAIL: Final = 200
@@ -101,17 +101,36 @@ class VllmGenerator:
         """See `Generator.generate`. A batch that is refused is halved until the prompt at fault is found.
 
         That one is asked without its oldest actions, as long as it has some: it may be longer than the model's window.
+        Prompts with reasons and without do not come in one batch.
         """
         if self._settings.chat:
             return list(await asyncio.gather(*map(self._converse, prompts)))
+        if any(prompt.endswith(REASONS) for prompt in prompts):
+            return await self._reasoned(prompts)
+        return await self._completed(prompts, self._sampling())
+
+    async def _reasoned(self, prompts: Sequence[str]) -> list[Generation | None]:
+        """Ask for rationales, then for the lists that follow from them.
+
+        Apart, since penalties keep a list from repeating itself, not from saying what its rationale said: to vLLM that
+        is then part of the prompt.
+        """
+        # The token that ends a rationale is special, so vLLM would leave it out of the text.
+        ends = {"stop": [HINTS], "include_stop_str_in_output": True, "skip_special_tokens": False}
+        answers = await self._completed(prompts, {**self._sampling(reasons=True), **ends})
+        said = {at: one for at, one in enumerate(answers) if one is not None and one.text.endswith(HINTS)}
+        lists = await self._completed([prompts[at] + one.text for at, one in said.items()], self._sampling())
+        for (at, one), listed in zip(said.items(), lists, strict=True):
+            answers[at] = listed and replace(listed, text=one.text + listed.text, tokens=one.tokens + listed.tokens)
+        return answers
+
+    async def _completed(self, prompts: Sequence[str], sampling: dict[str, Any]) -> list[Generation | None]:
         if not prompts:
             return []
-        # A rationale ends in a special token, which vLLM would leave out of the text.
-        shown = {"skip_special_tokens": False} if any(prompt.endswith(REASONS) for prompt in prompts) else {}
         response = await self._request(
             "POST",
             "/v1/completions",
-            {"prompt": list(prompts), "add_special_tokens": False, **shown, **self._sampling()},
+            {"prompt": list(prompts), "add_special_tokens": False, **sampling},
             max_bytes=_MAX_BYTES + _MAX_BYTES_A_PROMPT * len(prompts),
         )
         if self._accepted(response, "does not serve"):
@@ -119,14 +138,17 @@ class VllmGenerator:
         if len(prompts) == 1:
             return [await self._shortened(prompts[0])]
         half = len(prompts) // 2
-        return [*await self.generate(prompts[:half]), *await self.generate(prompts[half:])]
+        return [*await self._completed(prompts[:half], sampling), *await self._completed(prompts[half:], sampling)]
 
     async def _converse(self, prompt: str) -> Generation | None:
         """Ask for one list in plain language; a chat is one a request, and vLLM batches requests."""
         response = await self._request(
             "POST",
             "/v1/chat/completions",
-            {"messages": [{"role": "user", "content": spoken(prompt)}], **self._sampling()},
+            {
+                "messages": [{"role": "user", "content": spoken(prompt)}],
+                **self._sampling(reasons=prompt.endswith(REASONS)),
+            },
             max_bytes=_MAX_BYTES_A_PROMPT,
         )
         if not self._accepted(response, "has no chat with"):
@@ -145,14 +167,16 @@ class VllmGenerator:
         (answer,) = await self.generate([shorter])
         return answer and replace(answer, shortened=True)
 
-    def _sampling(self) -> dict[str, Any]:
-        """Return what every request for lists says."""
+    def _sampling(self, *, reasons: bool = False) -> dict[str, Any]:
+        """Return what every request says: for lists; for `reasons`, which a chat answers together with its list."""
+        asks = self._settings
+        tokens = asks.reasoning_tokens * reasons + asks.max_tokens * (asks.chat or not reasons)
         return {
-            "model": self._settings.model,
-            "max_tokens": self._settings.max_tokens,
-            "temperature": self._settings.temperature,
-            "presence_penalty": self._settings.presence_penalty,
-            "frequency_penalty": 0.0 if self._settings.chat else self._settings.frequency_penalty,
+            "model": asks.model,
+            "max_tokens": tokens,
+            "temperature": asks.temperature,
+            "presence_penalty": 0.0 if reasons else asks.presence_penalty,
+            "frequency_penalty": 0.0 if reasons or asks.chat else asks.frequency_penalty,
         }
 
     def _accepted(self, response: httpx.Response, without: str) -> bool:

@@ -73,7 +73,6 @@ class Asker:
 
         Those are of the checkpoint `think`, or of the same. A server that `URL` names is used for the one served.
         """
-        asks = self.settings.think.asks
         some = wanted(self.triggers, self.split.test, self.catalogue)
         if self.settings.think.reasoning:
             some = [replace(one, prompt=with_reasons(one.prompt)) for one in some]
@@ -82,10 +81,10 @@ class Asker:
         prompts = {one.trigger: one.prompt for one in some if one.trigger not in taught}
         with self._server(name, path, given=True) as vllm:
             lists = self._lists(vllm, name, path, how)
-            written = {} if think else self._asked(asks(vllm), prompts, f"triggers of {name}", how)
+            written = {} if think else self._asked(vllm, prompts, f"triggers of {name}", how)
         if think:
             with self._server(THINK, think) as vllm:
-                written = self._asked(asks(vllm), prompts, f"triggers of {THINK}", how)
+                written = self._asked(vllm, prompts, f"triggers of {THINK}", how)
         answers = taught | {key: written[prompt] for key, prompt in prompts.items() if prompt in written}
         drops: Counter[str] = Counter()
         x2q = trigger_lists(some, answers, self.catalogue.refuses, drops)

@@ -74,9 +74,8 @@ def publish(
         chosen = triggers.select(
             data, settings.think.max_items, settings.think.token_budget, await _list_tokens(store, settings)
         )
-        vllm = settings.think.asks(settings.vllm)
         tokens = REASONING_TOKENS if settings.think.reasoning else PROMPT_TOKENS
-        async with VllmGenerator(vllm, tokens=tokens) as generator:
+        async with VllmGenerator(settings.vllm, tokens=tokens) as generator:
             with Bar(*columns, console=Console(stderr=True)) as bar:
                 task = bar.add_task("x2q", total=len(chosen.prompts), left="")
 
@@ -84,7 +83,7 @@ def publish(
                     left = "" if at.tokens_left is None else f"{at.tokens_left:,} tokens of the budget left"
                     bar.update(task, completed=at.done, left=left)
 
-                sender = make_engine(engine, generator, vllm, settings.think.ray_batches)
+                sender = make_engine(engine, generator, settings.vllm, settings.think.ray_batches)
                 canary = trigger_canary(generator, catalogue, reasoning=settings.think.reasoning)
                 job = Job(store, canary, catalogue, settings, sender, known)
                 version, report, difference = await job.run(chosen, show, everything=everything, force=force)
@@ -175,7 +174,7 @@ async def _list_tokens(store: X2QStore, settings: Settings) -> float:
     info = (await store.info()).get(current, {}) if current else {}
     if info.get("generated") and info.get("tokens") and info.get("reasoning", False) == settings.think.reasoning:
         return float(info["tokens"]) / float(info["generated"])
-    return float(settings.think.asks(settings.vllm).max_tokens)
+    return float(settings.vllm.max_tokens + settings.think.reasoning * settings.vllm.reasoning_tokens)
 
 
 def _cells(info: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ import polars as pl
 from service.contracts.keys import Trigger, category_trigger, item_trigger, segment_trigger
 from service.ranking.filter import reject_reason
 from service.ranking.inverted_index import InvertedIndex
-from workers.common.co_click import co_click
+from workers.common.co_click import LIFT, co_click
 from workers.common.item_text import led
 
 _DAY_S: Final = 86400.0
@@ -26,8 +26,9 @@ _QUERIES: Final = 24
 _BEFORE: Final = 6
 _TOP: Final = 10
 _DAMPING: Final = 3.0
-_HELD_BACK: Final = 0.15
-"""Both as in `workers.common.co_click`, so that scores can be compared."""
+"""As in `workers.common.co_click`, so that scores can be compared."""
+_HELD_BACK: Final = 0.4
+"""How much what is searched everywhere is held back: more than in co-click, which stands beside these lists."""
 _WIDER: Final = 0.5
 """What is known of an item's category, against what is known of the item."""
 _ITEM_TYPES: Final = ("click", "cart", "purchase")
@@ -90,7 +91,7 @@ class Logs:
             **_most(pairs.drop_nulls().filter(pl.col("category") != "")),
         }
         after = co_click(events, items).filter(pl.col("query").is_in(list(self.shoppers)))
-        self._after = _by_key(after.select("trigger", "query", "score"))
+        self._after = _by_key(after.select("trigger", "query", self._held_back(pl.col("score"), _HELD_BACK - LIFT)))
         self._before = self._led(pairs)
         acts = self._acts(events, items)
         self._following = self._links(acts, range(_WITHIN_DAYS + 1))
@@ -131,9 +132,9 @@ class Logs:
         totals = pl.col("support").sum().over("key") + _DAMPING
         return _by_key(summed.select("key", "query", self._held_back(pl.col("support") / totals)))
 
-    def _held_back(self, share: pl.Expr) -> pl.Expr:
+    def _held_back(self, share: pl.Expr, power: float = _HELD_BACK) -> pl.Expr:
         popularity = pl.col("query").replace_strict(self.shoppers, return_dtype=pl.Float64)
-        return (share / popularity**_HELD_BACK).alias("score")
+        return (share / popularity**power).alias("score")
 
     def _acts(self, events: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
         """Return (user_id, ts, day, type, category) of what shoppers looked for, and looked at."""

@@ -110,7 +110,7 @@ class Job:
         self._generator = generator
         self._engine = engine or partial(in_turn, generator)
         self._catalogue = catalogue
-        self._settings, self._vllm = settings, settings.think.asks(settings.vllm)
+        self._settings, self._vllm = settings, settings.vllm
         self._drops: Counter[str] = Counter()
         self._reasons: dict[Trigger, str] = {}
 

@@ -18,7 +18,7 @@ NAME: Final = "knowledge"
 _FADE: Final = 0.6
 """What a category's next query is worth beside its last one."""
 _BEFORE: Final = 0.5
-_LINKED: Final = 0.5
+_LINKED: Final = 2.0
 """What led to the trigger, and what a linked category is known for, against what followed the trigger itself."""
 _NAMED: Final = 4
 _NAMED_PLACES: Final = 2
