@@ -102,6 +102,11 @@ def leaf(category: str) -> str:
     return category.rsplit(">", 1)[-1].strip()
 
 
+def parent(category: str) -> str:
+    """Return the levels of a category path above its last; empty if there is none."""
+    return category.rpartition(">")[0].strip()
+
+
 def age_token(seconds: float) -> str:
     """Return the token for an event `seconds` old; the future counts as now."""
     return next(token for edge, token in AGES if seconds <= edge)

@@ -4,6 +4,7 @@ From what may be learned alone (`workers.common.learning`); queries and links of
 floor are left out, since a teacher may be somebody else's computer.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +16,7 @@ from service.ranking.filter import reject_reason
 from service.ranking.inverted_index import InvertedIndex
 from workers.common.co_click import LIFT, co_click
 from workers.common.item_text import led
+from workers.common.prompt import parent
 
 _DAY_S: Final = 86400.0
 _WITHIN_DAYS: Final = 2
@@ -53,7 +55,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the logs say of a trigger; `category` is a path, empty where none is known."""
+    """What the logs say of a trigger; `category` is a path, empty where none is known.
+
+    `beside`: other categories of its parent, the most searched first, whoever goes there.
+    """
 
     kind: str
     subject: str
@@ -62,11 +67,12 @@ class Evidence:
     after: Scored
     bought: Sequence[Link]
     following: Sequence[Link]
+    beside: Sequence[str] = ()
 
     @property
     def says(self) -> bool:
         """Whether there is anything to answer from."""
-        return bool(self.before or self.after or self.bought or self.following)
+        return bool(self.before or self.after or self.bought or self.following or self.beside)
 
 
 class Logs:
@@ -97,6 +103,7 @@ class Logs:
         self._following = self._links(acts, range(_WITHIN_DAYS + 1))
         self._bought = self._links(acts.filter(pl.col("type") == "purchase"), [0], basket=True)
         self.top = self._top()
+        self._shelves = self._by_parent()
         self._after |= self._of_segments(searched.join(segments.drop_nulls(), on="user_id"))
 
     def evidence(self, trigger: Trigger) -> Evidence:
@@ -119,6 +126,7 @@ class Logs:
             _sum((self._after.get(key, ()), weight) for key, weight in keys.items())[:_QUERIES],
             self._bought.get(category, ()),
             self._following.get(category, ()),
+            [other for other in self._shelves.get(parent(category), ()) if other != category][:_LINKS],
         )
 
     def _led(self, pairs: pl.DataFrame) -> dict[str, Scored]:
@@ -189,6 +197,17 @@ class Logs:
             ]
             for category, found in rows.items()
         }
+
+    def _by_parent(self) -> dict[str, list[str]]:
+        """Return by parent its categories that are searched, the most searched first."""
+        searched: Counter[str] = Counter()
+        for query, category in self.category_of.items():
+            searched[category] += self.shoppers[query]
+        shelves: dict[str, list[str]] = {}
+        for category in sorted(searched, key=lambda one: (-searched[one], one)):
+            if above := parent(category):
+                shelves.setdefault(above, []).append(category)
+        return shelves
 
     def _of_segments(self, searched: pl.DataFrame) -> dict[str, Scored]:
         """Return by segment what its shoppers search."""

@@ -1,8 +1,9 @@
 """The teacher where there is none: answers from the logs alone, by rule, and says so in the rows (`NAME`).
 
 Its rationale names the categories that shoppers buy with the trigger's, and those to which they go on; its list is
-interleaved over them, so it covers more than what follows the trigger word by word. It knows what an imported shop
-supplies (logs, titles, categories), nothing of how the sample shop was made.
+interleaved over them, so it covers more than what follows the trigger word by word. Where shoppers tell too little,
+the categories beside it in the tree stand in. It knows what an imported shop supplies (logs, titles, categories),
+nothing of how the sample shop was made.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ _FADE: Final = 0.6
 _BEFORE: Final = 0.5
 _LINKED: Final = 2.0
 """What led to the trigger, and what a linked category is known for, against what followed the trigger itself."""
+_BESIDE: Final = 0.1
+"""The share of a category that is there for its place in the tree alone: what a middling link has."""
 _NAMED: Final = 4
 _NAMED_PLACES: Final = 2
 """Categories that a rationale names, at most; and how many of the last places are theirs if they have none yet."""
@@ -44,13 +47,15 @@ def answer(evidence: Evidence, top: Mapping[str, Scored], category_of: Mapping[s
 
 
 def _links(evidence: Evidence) -> list[Link]:
-    """Return the linked categories by turns, what is bought together first."""
+    """Return the linked categories by turns, what is bought together first; then those beside it, to fill up."""
     turns = [*evidence.bought, *evidence.following]
     half = len(evidence.bought)
     order = sorted(range(len(turns)), key=lambda at: (at if at < half else at - half, at >= half))
     chosen: dict[str, Link] = {}
     for at in order:
         chosen.setdefault(turns[at].category, turns[at])
+    for category in evidence.beside:
+        chosen.setdefault(category, Link(category, 0, 1.0, _BESIDE))
     return list(chosen.values())[:_NAMED]
 
 
@@ -82,13 +87,15 @@ def _interleaved(
 
 def _rationale(evidence: Evidence, links: Sequence[Link]) -> str:
     """Return the reasons: what it is, what is bought with it, what comes next, in the shop's own words."""
-    bought = {link.category for link in evidence.bought}
+    bought, following = ({link.category for link in links} for links in (evidence.bought, evidence.following))
     about = leaf(evidence.category) or evidence.subject
     together = [leaf(link.category) for link in links if link.category in bought]
-    later = [leaf(link.category) for link in links if link.category not in bought]
+    later = [leaf(link.category) for link in links if link.category in following - bought]
+    beside = [leaf(link.category) for link in links if link.category not in following | bought]
     found = [query for query, _ in evidence.before[:2]]
     said = [field(about)]
     said += [f"found by {', '.join(found)}"] * bool(found)
     said += [f"bought with it {', '.join(map(field, together))}"] * bool(together)
     said += [f"next {', '.join(map(field, later))}"] * bool(later)
+    said += [f"beside it {', '.join(map(field, beside))}"] * bool(beside)
     return clean("; ".join(said))

@@ -218,6 +218,7 @@ def told(evidence: Evidence) -> dict[str, Any]:
         "searches_that_followed": [query for query, _ in evidence.after[:12]],
         "bought_together": list(map(_link, evidence.bought)),
         "categories_that_followed": list(map(_link, evidence.following)),
+        "categories_beside_it": list(evidence.beside),
     }
 
 
