@@ -27,7 +27,7 @@ RUN /opt/aigq/bin/pip install --no-deps --force-reinstall .
 
 FROM ${PYTHON_IMAGE} AS runtime
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin aigq \
- && install -d -o aigq -g aigq /app/var/artefacts /app/var/logs
+ && install -d -o aigq -g aigq /app/var/artefacts /app/var/lessons /app/var/logs
 ENV PATH=/opt/aigq/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -114,6 +114,7 @@ class Composed:
             return "127.0.0.1"
         paths = {
             "/app/var/artefacts": self.folder / "artefacts", "/app/var/logs": self.folder / "logs",
+            "/app/var/lessons": self.folder / "lessons",
             "/models/": f"{ROOT}/models/", "/data": self.data,
         }  # fmt: skip
         for there, here in paths.items():

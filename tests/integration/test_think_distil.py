@@ -11,6 +11,7 @@ import orjson
 import pytest
 from fastapi import Response
 
+from service.contracts.errors import ArtefactError
 from tests.integration.fake_teacher import FakeTeacher, good, teaching
 from tests.integration.support import ROOT, clean_environment, eventually
 from tests.unit.think.camping import LATE, RARE, camping
@@ -89,6 +90,16 @@ def test_without_a_teacher_the_logs_answer(distil: Distil) -> None:
     assert distil.lessons == before
 
 
+def test_lessons_to_publish_are_of_everybody(distil: Distil) -> None:
+    """Of all shoppers and days, still of nothing that too few searched; no model may learn them."""
+    learned, published = told(distil.run()), told(distil.run("--everybody"))
+    assert published["triggers"] == learned["triggers"] + 2, "what thirty held-out shoppers searched, and what is new"
+    with pytest.raises(ArtefactError, match="to publish alone"):
+        assert distil.lessons
+    said = repr(list(read_lessons(distil.out, distil.shop.provenance(), serving=True)))
+    assert RARE not in said
+
+
 def test_a_teacher_is_asked_once(distil: Distil, teacher: FakeTeacher) -> None:
     """With the key and the form of the answer; what the shop has not is dropped; a second run costs nothing."""
     summary = told(distil.asked(teacher, TEACHER_API_KEY="open"))
@@ -155,7 +166,7 @@ def test_a_cap_is_never_passed(distil: Distil, teacher: FakeTeacher, usage: dict
     summary = told(distil.asked(teacher, "--max-tokens", "5000"))
     assert 0 < summary["asked"] < summary["triggers"]
     assert summary["tokens"] <= 5000
-    assert summary["drops"]["over_budget"] == summary["triggers"] - summary["asked"] - summary["drops"]["no_evidence"]
+    assert summary["drops"]["over_budget"] == summary["triggers"] - summary["asked"]
     price = ("--price-in", "1000", "--price-out", "2000")
     more = told(distil.asked(teacher, "--max-cost", "6", *price))
     assert more["known"] == summary["asked"]

@@ -26,20 +26,30 @@ def read_events(dataset: Dataset, parts: Sequence[Part] = ("train",)) -> pl.Data
     Raises:
         ArtefactError: nobody of them searched before the cut-off.
     """
-    refused = set(dataset.profiles().filter(~pl.col("consent"))["user_id"])
-    events = (
-        clicks_borne_out(dataset.scan_events())
-        .select("user_id", "ts", "type", "query", "item_id")
-        .filter(pl.col("type").is_in(list(BEHAVIOUR)) & (pl.col("ts") < cut_off(dataset.manifest)))
-        .sort("user_id", "ts", maintain_order=True)
-        .collect()
-    )
-    known = [user for user in events["user_id"].unique().to_list() if user not in refused and part_of(user) in parts]
-    events = events.filter(pl.col("user_id").is_in(known))
-    texts = events["query"].drop_nulls().unique().to_list()
-    if not texts:
+    events = _behaviour(dataset, pl.col("ts") < cut_off(dataset.manifest))
+    users = [user for user in events["user_id"].unique().to_list() if part_of(user) in parts]
+    events = events.filter(pl.col("user_id").is_in(users))
+    if events["query"].is_null().all():
         raise ArtefactError(
             f"{dataset.root}: nobody of {'/'.join(parts)} searched before the cut-off, so there is nothing to learn; "
             "use logs of a longer period or of more shoppers"
         )
+    return events
+
+
+def read_all_events(dataset: Dataset) -> pl.DataFrame:
+    """Return the same of everybody who consented, until the last day: to serve from, for no model to learn from."""
+    return _behaviour(dataset, pl.lit(value=True))
+
+
+def _behaviour(dataset: Dataset, days: pl.Expr) -> pl.DataFrame:
+    refused = dataset.profiles().filter(~pl.col("consent"))["user_id"]
+    events = (
+        clicks_borne_out(dataset.scan_events())
+        .select("user_id", "ts", "type", "query", "item_id")
+        .filter(pl.col("type").is_in(list(BEHAVIOUR)) & days & ~pl.col("user_id").is_in(refused.implode()))
+        .sort("user_id", "ts", maintain_order=True)
+        .collect()
+    )
+    texts = events["query"].drop_nulls().unique().to_list()
     return events.with_columns(pl.col("query").replace({text: normalise(text) for text in texts}))

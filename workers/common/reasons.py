@@ -36,6 +36,8 @@ _SCHEMA: Final = pl.Schema(
     }
 )
 _MADE_FROM: Final = "aigq_reasons"
+_HELD_OUT: Final = "held_out"
+"""Whether shoppers and days that evaluation looks at were looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +120,26 @@ def parse_answer(
     return Reasoned("", queries) if queries else None
 
 
-def write_lessons(path: Path, lessons: Sequence[Lesson], made_from: Mapping[str, Any]) -> None:
-    """Write the file whole and give it its name in one rename; `made_from` names the dataset (`provenance`)."""
+def write_lessons(
+    path: Path, lessons: Sequence[Lesson], made_from: Mapping[str, Any], *, held_out: bool = False
+) -> None:
+    """Write the file whole and give it its name in one rename; `made_from` names the dataset (`provenance`).
+
+    `held_out`: they tell of shoppers and days that evaluation looks at, so they are for serving alone.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.draft")
     frame = pl.DataFrame([asdict(one) for one in lessons], schema=_SCHEMA)
-    frame.write_parquet(draft, metadata={_MADE_FROM: orjson.dumps(dict(made_from)).decode()})
+    frame.write_parquet(draft, metadata={_MADE_FROM: orjson.dumps({**made_from, _HELD_OUT: held_out}).decode()})
     draft.replace(path)
 
 
-def read_lessons(path: Path, made_from: Mapping[str, Any]) -> Iterator[Lesson]:
-    """Yield the lessons of a file.
+def read_lessons(path: Path, made_from: Mapping[str, Any], *, serving: bool = False) -> Iterator[Lesson]:
+    """Yield the lessons of a file; `serving`: also of one that is for serving alone.
 
     Raises:
-        ArtefactError: it is missing or broken, or comes from another dataset, whose held-out days are others.
+        ArtefactError: it is missing or broken, is for serving alone, or comes from another dataset, whose held-out days
+            are others.
     """
     fix = "make it with: aigq think distil"
     try:
@@ -142,10 +150,14 @@ def read_lessons(path: Path, made_from: Mapping[str, Any]) -> Iterator[Lesson]:
     digest = "manifest_blake2b"
     if known.get(digest) != made_from[digest]:
         raise ArtefactError(f"{path}: was distilled from another dataset; {fix}")
+    if known.get(_HELD_OUT) and not serving:
+        raise ArtefactError(f"{path}: tells of held-out shoppers and days, to publish alone; {fix} without --everybody")
     for row in rows.iter_rows(named=True):
         yield Lesson(**row)
 
 
-def lessons_by_trigger(path: Path | None, data: Path) -> dict[Trigger, Lesson]:
+def lessons_by_trigger(path: Path | None, data: Path, *, serving: bool = False) -> dict[Trigger, Lesson]:
     """Return the lessons of a file, if one is named, that was distilled from the dataset in `data`: `read_lessons`."""
-    return {} if path is None else {one.trigger: one for one in read_lessons(path, Dataset(data).provenance())}
+    if path is None:
+        return {}
+    return {one.trigger: one for one in read_lessons(path, Dataset(data).provenance(), serving=serving)}

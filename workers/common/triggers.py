@@ -100,10 +100,10 @@ def select(
     return Selection(chosen, _covered(chosen, found))
 
 
-def select_learnable(dataset: Path, settings: Settings) -> Sequence[TriggerPrompt]:
-    """Return the triggers that `aigq think publish` would choose, had it only what may be learned."""
+def select_for(dataset: Path, settings: Settings, *, learning: bool) -> Sequence[TriggerPrompt]:
+    """Return the triggers that `aigq think publish` chooses; `learning`: had it only what may be learned."""
     think = settings.think
-    return select(dataset, think.max_items, think.token_budget, settings.vllm.max_tokens, learning=True).prompts
+    return select(dataset, think.max_items, think.token_budget, settings.vllm.max_tokens, learning=learning).prompts
 
 
 def _tokens(one: TriggerPrompt, list_tokens: float) -> float:

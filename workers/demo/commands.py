@@ -27,8 +27,6 @@ app = typer.Typer(help="Start everything and watch a click become a hint.")
 _SEED = 20261123
 _SHOPPERS = 3000
 _DAYS = 30
-_THINK_TOKENS = 40_000
-"""Enough for the triggers that most of its shoppers meet; more would take minutes on a CPU."""
 _WIDTH = 140
 """Columns where the output is not a terminal."""
 
@@ -78,7 +76,6 @@ def _play(
     processes = exits.enter_context(Processes(var / "logs"))
     env = {
         "AIGQ_SERVICE_ARTEFACTS": str(var / "artefacts"),
-        "AIGQ_THINK_TOKEN_BUDGET": str(_THINK_TOKENS),
         **ranking_settings(model, ranker),
         **store,
     }
@@ -95,7 +92,7 @@ def _play(
     with _step(console, "service and Direct worker"):
         url = stack.start_service(processes, env)
         stack.start_direct(processes, env)
-    triggers = _publish_x2q(data, env)
+    triggers = _publish_x2q(data, var, env)
     stack.wait_for_x2q(url, processes)
 
     story = Story(url, players)
@@ -135,14 +132,20 @@ def _dataset(var: Path) -> Path:
     return data
 
 
-def _publish_x2q(data: Path, env: dict[str, str]) -> int:
-    """Run `aigq think publish` as a user would; its progress bar goes to our stderr."""
-    command = aigq("think", "publish", "--data", str(data), "--json")
-    published = subprocess.run(command, env={**os.environ, **env}, check=False, stdout=subprocess.PIPE)  # noqa: S603
-    if published.returncode:
-        raise StartError("aigq think publish failed; what it said is above")
-    report: dict[str, Any] = orjson.loads(published.stdout)
-    return int(report["filled"])
+def _publish_x2q(data: Path, var: Path, env: dict[str, str]) -> int:
+    """Run `aigq think distil` and `publish` as a user would; their progress bars go to our stderr."""
+    lessons = str(var / "lessons.parquet")
+    _think(env, "distil", "--everybody", "--data", str(data), "--out", lessons)
+    return int(_think(env, "publish", "--data", str(data), "--lessons", lessons)["filled"])
+
+
+def _think(env: dict[str, str], name: str, *arguments: str) -> dict[str, Any]:
+    command = aigq("think", name, *arguments, "--json")
+    done = subprocess.run(command, env={**os.environ, **env}, check=False, stdout=subprocess.PIPE)  # noqa: S603
+    if done.returncode:
+        raise StartError(f"aigq think {name} failed; what it said is above")
+    report: dict[str, Any] = orjson.loads(done.stdout)
+    return report
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from workers.common.dataset import ITEMS, Dataset
 from workers.common.ranked_list import Ranker, open_ranker, shipped_ctr, shipped_ranker
 from workers.common.reasons import lessons_by_trigger
 from workers.common.timed import timed
-from workers.common.triggers import select_learnable
+from workers.common.triggers import select_for
 from workers.evaluation import checkpoint, learned
 from workers.evaluation.ask import URL, Advance, Asker, Rendered
 from workers.evaluation.baselines import NAMES, tuned_baselines
@@ -116,7 +116,7 @@ def evaluate(plan: Plan, settings: Settings, advance: Advance) -> Evaluation:
                     report["calibration"] = weights[-1].as_json()
                 asker = Asker(
                     split,
-                    select_learnable(dataset.root, settings),
+                    select_for(dataset.root, settings, learning=True),
                     catalogue,
                     settings,
                     ranker,

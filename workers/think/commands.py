@@ -61,7 +61,7 @@ def publish(
     Lists whose context has not changed are copied from the current version, or from a run that was stopped.
     """
     settings = load_settings(config)
-    known = lessons_by_trigger(lessons, data)
+    known = lessons_by_trigger(lessons, data, serving=True)
     catalogue = open_catalogue(settings.service)
     columns = (
         TextColumn("x2q"), BarColumn(), MofNCompleteColumn(), TextColumn("triggers"), TimeRemainingColumn(),

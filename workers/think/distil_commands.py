@@ -1,4 +1,4 @@
-"""`aigq think distil`: lessons for training, from what the logs say, by a teacher or by rule."""
+"""`aigq think distil`: lessons to learn or to publish, from what the logs say, by a teacher or by rule."""
 
 import asyncio
 import time
@@ -21,9 +21,9 @@ from service.ranking.inverted_index import InvertedIndex
 from workers.common.artefacts import read_items
 from workers.common.dataset import Dataset
 from workers.common.item_text import texts
-from workers.common.learning import anonymity_floor, read_events
+from workers.common.learning import anonymity_floor, read_all_events, read_events
 from workers.common.reasons import Lesson, write_lessons
-from workers.common.triggers import TriggerPrompt, select_learnable
+from workers.common.triggers import TriggerPrompt, select_for
 from workers.think import knowledge
 from workers.think.distil import Answers, Distiller, Report
 from workers.think.evidence import Logs
@@ -41,7 +41,9 @@ def add(app: typer.Typer) -> None:
 def distil(
     *,
     data: Annotated[Path, typer.Option(help="dataset directory: items, events, profiles")],
-    out: Annotated[Path, typer.Option(help="Parquet file to write, for: aigq train sft --reasons")],
+    out: Annotated[
+        Path, typer.Option(help="Parquet file to write, for: aigq train sft --reasons, or think publish --lessons")
+    ],
     teacher: Annotated[
         str, typer.Option(help="URL of an OpenAI-compatible chat endpoint; or knowledge, which answers from the logs")
     ] = knowledge.NAME,
@@ -55,12 +57,16 @@ def distil(
     timeout: Annotated[float, typer.Option(min=0.1, help="seconds for an answer")] = 60.0,
     retries: Annotated[int, typer.Option(min=0, max=10, help="of a request that may pass")] = 3,
     in_flight: Annotated[int, typer.Option(min=1, max=1024, help="requests at once, at most")] = 8,
+    everybody: Annotated[
+        bool, typer.Option("--everybody", help="of all shoppers and days: to publish, not to train or to evaluate")
+    ] = False,
     config: Annotated[Path | None, typer.Option(help="settings file (TOML)")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Write what a reasoned answer to each trigger should be: a rationale, then a list.
 
-    Nothing after the evaluation's cut-off is looked at, and nobody but the training part of the shoppers. A teacher's
+    Nothing after the evaluation's cut-off is looked at, and nobody but the training part of the shoppers; with
+    --everybody all who consented, until the last day, and then training and evaluation refuse the file. A teacher's
     answers are kept in OUT.answers.jsonl: a run that was stopped, or done again, asks only for what is new.
     """
     endpoint = None
@@ -77,9 +83,9 @@ def distil(
     with ExitStack() as stack:
         bar = stack.enter_context(Progress(*columns, console=Console(stderr=True)))
         task = bar.add_task("lessons", total=None)
-        chosen = select_learnable(data, settings)[:max_triggers]
+        chosen = select_for(data, settings, learning=not everybody)[:max_triggers]
         report = Report(knowledge.NAME if endpoint is None else endpoint.name, len(chosen))
-        distiller = _distiller(dataset, report, stack)
+        distiller = _distiller(dataset, (read_all_events if everybody else read_events)(dataset), report, stack)
         bar.update(task, total=len(chosen))
 
         def show(done: int) -> None:
@@ -98,12 +104,12 @@ def distil(
     report.seconds = round(time.monotonic() - started, 2)
     if not lessons:
         raise ArtefactError(f"{out}: not written, since there is no lesson. Why triggers have none: {report.drops}")
-    write_lessons(out, lessons, dataset.provenance())
+    write_lessons(out, lessons, dataset.provenance(), held_out=everybody)
     _tell(out, report, as_json=as_json)
 
 
-def _distiller(dataset: Dataset, report: Report, stack: ExitStack) -> Distiller:
-    events, items = read_events(dataset), read_items(dataset.root)
+def _distiller(dataset: Dataset, events: pl.DataFrame, report: Report, stack: ExitStack) -> Distiller:
+    items = read_items(dataset.root)
     path = Path(stack.enter_context(TemporaryDirectory())) / "words.mdb"
     InvertedIndex.write(path, texts(items, events), items["category"].fill_null("").to_list())
     index = stack.enter_context(closing(InvertedIndex.open(path)))

@@ -103,6 +103,16 @@ def test_lessons_come_back_from_their_file(tmp_path: Path) -> None:
         list(read_lessons(path, {"manifest_blake2b": "other"}))
 
 
+def test_lessons_of_held_out_days_are_for_serving_alone(tmp_path: Path) -> None:
+    """A model that learned them, or an evaluation, would know the answers."""
+    path = tmp_path / "all.parquet"
+    lessons = [Lesson("item:1", f"<x2q><item>\ntent{HINTS}", WHY, ["lamp", "stove"], "knowledge")]
+    write_lessons(path, lessons, MADE_FROM, held_out=True)
+    assert list(read_lessons(path, MADE_FROM, serving=True)) == lessons
+    with pytest.raises(ArtefactError, match="without --everybody"):
+        list(read_lessons(path, MADE_FROM))
+
+
 def test_another_file_is_refused(tmp_path: Path) -> None:
     """Absent, no Parquet, or Parquet of something else: said with the command that makes one."""
     (tmp_path / "text").write_text("{}")

@@ -57,14 +57,16 @@ def test_the_list_covers_what_the_rationale_names(logs: Logs) -> None:
     evidence = logs.evidence(item_trigger("tent"))
     found = knowledge.answer(evidence, logs.top, logs.category_of)
     assert found is not None
-    assert found.rationale == "tents; found by dome tent; bought with it stoves; next sleeping bags; beside it lamps, toys"
+    assert (
+        found.rationale == "tents; found by dome tent; bought with it stoves; next sleeping bags; beside it lamps, toys"
+    )
     assert fault(found.rationale) is None
     assert {logs.category_of[query] for query in found.queries} >= {TENTS, STOVES, BAGS}
 
 
 def test_where_shoppers_tell_nothing_the_shelf_does() -> None:
     """Categories beside it in the tree fill the places of links, and no more; what is linked is not said twice."""
-    top = {name: [(f"best {name[-1].lower()}", 0.01)] for name in ("Yard > A", "Yard > B", "Yard > C", "Yard > D", "Yard > E")}
+    top = {f"Yard > {name}": [(f"best {name.lower()}", 0.01)] for name in "ABCDE"}
     categories = {rows[0][0]: name for name, rows in top.items()}
     evidence = Evidence("category", "Yard", "Yard > Z", [], [], [], [Link("Yard > B", 9, 3.0, 0.5)], list(top))
     found = knowledge.answer(evidence, top, categories)
