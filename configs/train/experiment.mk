@@ -18,10 +18,17 @@ no_sequence := --no-sequence-reward
 
 # What is compared, case by case: each rung with the one below, and the whole with each switch left out.
 RUNGS := il_sft:sft grpo:il_sft il_grpo:grpo il_grpo:il_sft $(patsubst %,il_grpo:%,$(filter-out grpo il_grpo,$(LADDER)))
+# What Think adds for who has no list yet, by lessons of the rule.
+RUNGS += no_list:no_list_without_think
+LESSONS := $(EXPERIMENT)/lessons.parquet
+THINK_REPORTS := $(SEEDS:%=$(EXPERIMENT)/seed-%/report-think/report.json)
 
-.PHONY: experiment
+.PHONY: experiment experiment-think
 experiment: $(REPORTS)  ## Train and evaluate every row of the ladder, three seeds (hours): SEEDS, RECIPE, DATA
 	$(AIGQ) seeds $(REPORTS) $(RUNGS:%=--pairs %) --json > $(EXPERIMENT)/seeds.json
+
+experiment-think: $(THINK_REPORTS)  ## The same of a model that writes lists of triggers with reasons
+	$(AIGQ) seeds $(THINK_REPORTS) --pairs no_list:no_list_without_think --json > $(EXPERIMENT)/seeds-think.json
 
 $(EXPERIMENT)/shop: | setup
 	$(AIGQ) shop generate --shoppers 20000 --days 30 --seed 7 --out $@
@@ -32,6 +39,16 @@ $(EXPERIMENT)/seed-%/il_sft: $(DATA)
 $(EXPERIMENT)/seed-%/sft: $(EXPERIMENT)/seed-%/il_sft
 	$(AIGQ) train sft --next-query --data $(DATA) --recipe $(RECIPE) --seed $* --start $<.lm --out $@
 
+$(LESSONS): $(DATA)
+	$(AIGQ) think distil --data $(DATA) --out $@
+
+$(EXPERIMENT)/seed-%/think-sft: $(EXPERIMENT)/seed-%/il_sft $(LESSONS)
+	$(AIGQ) train sft --data $(DATA) --recipe mini-think --seed $* --start $< --reasons $(LESSONS) --out $@
+
+$(EXPERIMENT)/seed-%/think: $(EXPERIMENT)/seed-%/think-sft
+	$(AIGQ) train grpo --data $(DATA) --recipe mini-think --seed $* --start $< --reasons $(LESSONS) \
+	  --ctr $(@D)/il_sft-ctr --out $@
+
 define rung
 $(EXPERIMENT)/seed-%/$(1): $(EXPERIMENT)/seed-%/il_sft
 	$(AIGQ) train grpo --data $(DATA) --recipe $(RECIPE) --seed $$* --start $$< --ctr $$<-ctr $($(1)) --out $$@
@@ -39,8 +56,12 @@ endef
 $(foreach row,$(LADDER),$(eval $(call rung,$(row))))
 
 .SECONDEXPANSION:
-$(EXPERIMENT)/seed-%/report/report.json: $$(addprefix $(EXPERIMENT)/seed-$$*/,il_sft sft $(LADDER))
+$(EXPERIMENT)/seed-%/report/report.json: $$(addprefix $(EXPERIMENT)/seed-$$*/,il_sft sft $(LADDER)) $(LESSONS)
 	$(AIGQ) evaluate --data $(DATA) --model il_sft=$(@D:%/report=%)/il_sft --ranker $(@D:%/report=%)/il_sft-ranker \
 	  --judge $(@D:%/report=%)/il_sft-judge --next-query sft=$(@D:%/report=%)/sft \
-	  $(foreach row,$(LADDER),--compare $(row)=$(@D:%/report=%)/$(row)) --out $(@D)
+	  $(foreach row,$(LADDER),--compare $(row)=$(@D:%/report=%)/$(row)) --lessons $(LESSONS) --out $(@D)
+
+$(EXPERIMENT)/seed-%/report-think/report.json: $(EXPERIMENT)/seed-%/il_sft $(EXPERIMENT)/seed-%/think
+	AIGQ_THINK_REASONING=true $(AIGQ) evaluate --data $(DATA) --model il_sft=$< --think $(<D)/think \
+	  --judge $<-judge --out $(@D)
 .SECONDARY:

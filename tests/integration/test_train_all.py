@@ -167,7 +167,7 @@ def test_logs_without_exposures_are_learned_from_searches(shop: Path, tmp_path: 
     [
         (
             ("--recipe", "nosuch"),
-            "configs/train/nosuch.toml: there is no such recipe; known: mini, mini-plain, qwen3-0.6b",
+            "configs/train/nosuch.toml: there is no such recipe; known: mini, mini-plain, mini-think, qwen3-0.6b",
         ),
         (("--data", "docs"), "docs/manifest.json: missing; a dataset comes from"),
     ],

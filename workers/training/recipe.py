@@ -19,7 +19,7 @@ class DataRecipe(_Section):
     lm_passes: int = Field(
         ge=0, description="how often the histories are read before lists are learned; 0 leaves it out"
     )
-    cuts_per_shopper: int = Field(ge=1)
+    cuts_per_shopper: int = Field(ge=0, description="moments told of each; 0: triggers and lessons alone (Think)")
     label_window_days: float = Field(gt=0)
     min_shoppers: int = Field(ge=1, description="k-anonymity: rarer queries never become a label")
     history_dropout: float = Field(ge=0, lt=1)

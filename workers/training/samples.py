@@ -162,7 +162,7 @@ def build(
     rng = np.random.default_rng(seed)
     samples = [Sample.listed(prompt, queries[: recipe.label_size]) for _, prompt, queries in x2q_labels(shop)]
     samples += reasoned(shop, lessons)
-    for history in shop.histories:
+    for history in shop.histories if recipe.cuts_per_shopper else ():
         drawn = moments(history, recipe.cuts_per_shopper, recipe.label_window_days, shop.period, rng)
         samples += filter(None, [u2q_sample(moment, history.profile, shop, recipe, rng) for moment in drawn])
         progress(1)

@@ -146,6 +146,15 @@ def test_more_samples_than_a_run_has_time_for_are_drawn_from(shop: Shop, samples
     assert build(shop, RECIPE.model_copy(update={"max_samples": 10_000}), 7, lambda _: None) == samples
 
 
+def test_think_may_learn_triggers_alone(shop: Shop) -> None:
+    """Without a moment of a shopper; lessons are there as ever."""
+    alone = RECIPE.model_copy(update={"cuts_per_shopper": 0})
+    lesson = Lesson("item:tent", "<x2q><item>\ndome tent<hints>", "tents; next stoves", ["camping stove"], "knowledge")
+    found = build(shop, alone, 7, lambda _: None, [lesson])
+    assert {prompt(sample)[:5] for sample in found} == {"<x2q>"}
+    assert sum("<reasons>" in sample.text for sample in found) == 1
+
+
 def test_moments_that_lists_are_drawn_for_tell_candidates_as_the_lists_learned_did(shop: Shop) -> None:
     """Regression: IL-GRPO drew lists for prompts without what the model was taught to choose from."""
     for told in (0, 3):
