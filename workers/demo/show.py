@@ -15,7 +15,7 @@ from workers.demo.story import Scene
 _STYLES: Mapping[Source, str] = {"u2q": "green", "x2q": "cyan", "co_click": "blue", "text": "blue", "popular": "dim"}
 _SOURCES: Mapping[Source, str] = {
     "u2q": "the shopper's own list, from all that they did, by the model and the ranker",
-    "x2q": "what one action leads to, written by the model ahead",
+    "x2q": "what one action leads to, written ahead from the logs",
     "co_click": "what one action leads to, by the logs",
     "text": "what one action leads to, by its words",
     "popular": "what shoppers like this one search",

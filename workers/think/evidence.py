@@ -21,7 +21,7 @@ from workers.common.prompt import parent
 _DAY_S: Final = 86400.0
 _WITHIN_DAYS: Final = 2
 _PRIOR: Final = 20.0
-"""Shoppers added to a category's own, who behave as is usual: what few did lifts little."""
+"""Shoppers added to a category's own, who behave as is usual: what few did lifts little, and has a small share."""
 _MIN_LIFT: Final = 1.25
 _LINKS: Final = 6
 _QUERIES: Final = 24
@@ -44,7 +44,7 @@ Scored = Sequence[tuple[str, float]]
 class Link:
     """A category that comes with another one: `shoppers` went on to it, `lift` times as many as is usual.
 
-    `share`: of all steps from there to another category.
+    `share`: of all steps from there to another category, and a few that went nowhere.
     """
 
     category: str
@@ -173,7 +173,8 @@ class Logs:
         usual = dict(pairs["other"].value_counts().iter_rows())
         everyone = sum(of_category.values())
         counted = pairs.group_by("category", "other").len("shoppers")
-        counted = counted.with_columns(share=pl.col("shoppers") / pl.col("shoppers").sum().over("category"))
+        total = pl.col("shoppers").sum().over("category") + _PRIOR
+        counted = counted.with_columns(share=pl.col("shoppers") / total)
         links: dict[str, list[Link]] = {}
         for category, other, shoppers, share in counted.filter(pl.col("shoppers") >= self._floor).iter_rows():
             chance = usual[other] / everyone
