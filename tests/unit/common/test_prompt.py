@@ -21,6 +21,7 @@ from workers.common.prompt import (
     age_token,
     field,
     leaf,
+    parent,
     render_profile,
     render_u2q,
     render_x2q_category,
@@ -139,6 +140,7 @@ def test_profile_and_fields() -> None:
     assert field("x" * 100) == "x" * MAX_FIELD_CHARS
     assert leaf("A > B > C") == "C"
     assert leaf("") == ""
+    assert [parent(one) for one in ("A > B > C", "A > B", "A", "")] == ["A > B", "A", "", ""]
 
 
 def test_a_prompt_that_is_too_long_loses_its_oldest_half() -> None:
