@@ -14,7 +14,8 @@ from fastapi import Response
 from service.contracts.errors import ArtefactError
 from tests.integration.fake_teacher import FakeTeacher, good, teaching
 from tests.integration.support import ROOT, clean_environment, eventually
-from tests.unit.think.camping import LATE, RARE, camping
+from tests.unit.evaluation.shops import DAY, users, write
+from tests.unit.think.camping import ITEMS, LATE, RARE, camping
 from workers.common.dataset import Dataset
 from workers.common.reasons import Lesson, read_lessons
 
@@ -98,6 +99,19 @@ def test_lessons_to_publish_are_of_everybody(distil: Distil) -> None:
         assert distil.lessons
     said = repr(list(read_lessons(distil.out, distil.shop.provenance(), serving=True)))
     assert RARE not in said
+
+
+@pytest.mark.parametrize("flags", [(), ("--everybody",)])
+def test_logs_without_a_search_are_told(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """Regression: with --everybody they ended in an error of polars."""
+    shoppers = users("train", 20)
+    profiles = [{"user_id": user, "segment": "campers", "consent": True} for user in shoppers]
+    mute = write(tmp_path / "mute", [(user, 3 * DAY, "click", "tent") for user in shoppers], profiles, ITEMS)
+    done = Distil(mute, tmp_path / "none.parquet").run(*flags)
+    assert done.returncode == 1
+    assert "use logs of a longer period or of more shoppers" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "none.parquet").exists()
 
 
 def test_a_teacher_is_asked_once(distil: Distil, teacher: FakeTeacher) -> None:

@@ -1,5 +1,6 @@
 """The behaviour that may be learned from: of the right shoppers, before the cut-off, none of who refused consent."""
 
+import math
 from collections.abc import Sequence
 
 import polars as pl
@@ -26,28 +27,39 @@ def read_events(dataset: Dataset, parts: Sequence[Part] = ("train",)) -> pl.Data
     Raises:
         ArtefactError: nobody of them searched before the cut-off.
     """
-    events = _behaviour(dataset, pl.col("ts") < cut_off(dataset.manifest))
+    events = _behaviour(dataset, cut_off(dataset.manifest))
     users = [user for user in events["user_id"].unique().to_list() if part_of(user) in parts]
-    events = events.filter(pl.col("user_id").is_in(users))
+    return _with_searches(
+        events.filter(pl.col("user_id").is_in(users)),
+        f"{dataset.root}: nobody of {'/'.join(parts)} searched before the cut-off",
+    )
+
+
+def read_all_events(dataset: Dataset) -> pl.DataFrame:
+    """Return the same of everybody who consented, until the last day: to serve from, for no model to learn from.
+
+    Raises:
+        ArtefactError: nobody searched.
+    """
+    return _with_searches(_behaviour(dataset, math.inf), f"{dataset.root}: nobody searched")
+
+
+def _with_searches(events: pl.DataFrame, otherwise: str) -> pl.DataFrame:
+    """Return `events`, if there is a search among them."""
     if events["query"].is_null().all():
         raise ArtefactError(
-            f"{dataset.root}: nobody of {'/'.join(parts)} searched before the cut-off, so there is nothing to learn; "
-            "use logs of a longer period or of more shoppers"
+            f"{otherwise}, so there is nothing to learn; use logs of a longer period or of more shoppers"
         )
     return events
 
 
-def read_all_events(dataset: Dataset) -> pl.DataFrame:
-    """Return the same of everybody who consented, until the last day: to serve from, for no model to learn from."""
-    return _behaviour(dataset, pl.lit(value=True))
-
-
-def _behaviour(dataset: Dataset, days: pl.Expr) -> pl.DataFrame:
+def _behaviour(dataset: Dataset, until: float) -> pl.DataFrame:
     refused = dataset.profiles().filter(~pl.col("consent"))["user_id"]
     events = (
         clicks_borne_out(dataset.scan_events())
         .select("user_id", "ts", "type", "query", "item_id")
-        .filter(pl.col("type").is_in(list(BEHAVIOUR)) & days & ~pl.col("user_id").is_in(refused.implode()))
+        .filter(pl.col("type").is_in(list(BEHAVIOUR)), pl.col("ts") < until)
+        .filter(~pl.col("user_id").is_in(refused.implode()))
         .sort("user_id", "ts", maintain_order=True)
         .collect()
     )

@@ -85,7 +85,8 @@ def distil(
         task = bar.add_task("lessons", total=None)
         chosen = select_for(data, settings, learning=not everybody)[:max_triggers]
         report = Report(knowledge.NAME if endpoint is None else endpoint.name, len(chosen))
-        distiller = _distiller(dataset, (read_all_events if everybody else read_events)(dataset), report, stack)
+        events = read_all_events(dataset) if everybody else read_events(dataset)
+        distiller = _distiller(dataset, events, report, stack)
         bar.update(task, total=len(chosen))
 
         def show(done: int) -> None:
