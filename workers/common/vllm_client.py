@@ -170,7 +170,9 @@ class VllmGenerator:
     def _sampling(self, *, reasons: bool = False) -> dict[str, Any]:
         """Return what every request says: for lists; for `reasons`, which a chat answers together with its list."""
         asks = self._settings
-        tokens = asks.reasoning_tokens * reasons + asks.max_tokens * (asks.chat or not reasons)
+        tokens = asks.max_tokens
+        if reasons:
+            tokens = asks.reasoning_tokens + (tokens if asks.chat else 0)
         return {
             "model": asks.model,
             "max_tokens": tokens,

@@ -174,7 +174,8 @@ async def _list_tokens(store: X2QStore, settings: Settings) -> float:
     info = (await store.info()).get(current, {}) if current else {}
     if info.get("generated") and info.get("tokens") and info.get("reasoning", False) == settings.think.reasoning:
         return float(info["tokens"]) / float(info["generated"])
-    return float(settings.vllm.max_tokens + settings.think.reasoning * settings.vllm.reasoning_tokens)
+    rationale = settings.vllm.reasoning_tokens if settings.think.reasoning else 0
+    return float(rationale + settings.vllm.max_tokens)
 
 
 def _cells(info: dict[str, Any]) -> list[str]:

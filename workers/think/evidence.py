@@ -1,7 +1,7 @@
 """What the logs say of a trigger: all that a teacher is told, and from which the knowledge-based one answers.
 
-From what may be learned alone (`workers.common.learning`); queries and links of fewer shoppers than the k-anonymity
-floor are left out, since a teacher may be somebody else's computer.
+From the events that it is given, of learners or of everybody (`workers.common.learning`); queries and links of fewer
+shoppers than the k-anonymity floor are left out, since a teacher may be somebody else's computer.
 """
 
 from collections import Counter

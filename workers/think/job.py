@@ -110,7 +110,7 @@ class Job:
         self._generator = generator
         self._engine = engine or partial(in_turn, generator)
         self._catalogue = catalogue
-        self._settings, self._vllm = settings, settings.vllm
+        self._settings = settings
         self._drops: Counter[str] = Counter()
         self._reasons: dict[Trigger, str] = {}
 
@@ -129,8 +129,9 @@ class Job:
         started = time.monotonic()
         version, current = self._store.new_version(), await self._store.current()
         prompts = {one.trigger: self._asked(one) for one in chosen.prompts}
-        contexts = {key: context_digest(one.prompt, self._vllm, self._lessons.get(key)) for key, one in prompts.items()}
-        report = Report(self._vllm.model, chosen.covered, len(prompts), reasoning=self._settings.think.reasoning)
+        vllm, think = self._settings.vllm, self._settings.think
+        contexts = {key: context_digest(one.prompt, vllm, self._lessons.get(key)) for key, one in prompts.items()}
+        report = Report(vllm.model, chosen.covered, len(prompts), reasoning=think.reasoning)
         filled: dict[Trigger, int] = {}
         if not everything:
             filled = await self._copy(version, current, prompts, contexts)
@@ -148,7 +149,7 @@ class Job:
         stored = await self._store.lists(version, sorted(filled)[:: max(1, len(filled) // 100)])
         before = (await self._store.info()).get(current or "", {})
         found = problems(
-            self._settings.think, len(prompts), len(filled), difference, stored=stored, refuses=self._catalogue.refuses,
+            think, len(prompts), len(filled), difference, stored=stored, refuses=self._catalogue.refuses,
             same_model=before.get("model") == report.model,
         )  # fmt: skip
         if found and (not force or not filled):
@@ -204,7 +205,7 @@ class Job:
 
         With a temperature every list is a draw, which says nothing; a new checkpoint then needs a new name, or `--all`.
         """
-        if not probes or self._vllm.temperature > 0:
+        if not probes or self._settings.vllm.temperature > 0:
             return False
         known = await self._store.lists(source, [one.trigger for one in probes])
         generations = await self._generator.generate([one.prompt for one in probes])
@@ -264,7 +265,7 @@ class Job:
         if found.rationale:
             self._reasons[one.trigger] = found.rationale[:_REASONS_KEPT]
         lesson = self._lessons.get(one.trigger)
-        return QueryList(0, now_ms, self._vllm.model if lesson is None else lesson.teacher, found.queries)
+        return QueryList(0, now_ms, self._settings.vllm.model if lesson is None else lesson.teacher, found.queries)
 
 
 def _by_kind(prompts: Mapping[Trigger, Any], filled: Mapping[Trigger, int]) -> dict[str, tuple[int, int]]:

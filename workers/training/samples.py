@@ -162,8 +162,9 @@ def build(
     rng = np.random.default_rng(seed)
     samples = [Sample.listed(prompt, queries[: recipe.label_size]) for _, prompt, queries in x2q_labels(shop)]
     samples += reasoned(shop, lessons)
-    for history in shop.histories if recipe.cuts_per_shopper else ():
-        drawn = moments(history, recipe.cuts_per_shopper, recipe.label_window_days, shop.period, rng)
+    for history in shop.histories:
+        cuts = recipe.cuts_per_shopper
+        drawn = moments(history, cuts, recipe.label_window_days, shop.period, rng) if cuts else ()
         samples += filter(None, [u2q_sample(moment, history.profile, shop, recipe, rng) for moment in drawn])
         progress(1)
     if not samples:
